@@ -1,0 +1,84 @@
+"""Everything that Winnow's domain refuses.
+
+LabelingError                  a sentence for people: what was expected, what was received, what to do
+├── WrongUsage                 the call cannot be carried out as it was asked
+│   ├── UnknownTaxonomy        no such taxonomy, or a taxonomy file that is not valid
+│   ├── UnknownDataset         no such dataset
+│   ├── UnknownClass           a label that the taxonomy does not have
+│   ├── UnknownSplit           a split that is not train, validation or test
+│   └── NothingToDo            there is nothing to work on (an empty folder, no images, no predictions)
+├── RunInProgress              the same job is already running on this dataset
+├── RunStopped                 a person pressed stop; what was finished is kept
+├── NotAllowed                 this person's role does not allow it
+├── Conflict                   the item moved on: another verdict, an expired claim, a replayed key
+│   └── ClaimLost              the claim expired or belongs to somebody else
+├── ReleaseRefused             a cut that would not be clean (leaks, conflicts), with the images
+└── ExportRefused              a target or source that cannot be trusted
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LabelingError(Exception):
+    """The root; its text is shown to people as it is."""
+
+
+class WrongUsage(LabelingError):
+    pass
+
+
+class UnknownTaxonomy(WrongUsage):
+    pass
+
+
+class UnknownDataset(WrongUsage):
+    pass
+
+
+class UnknownClass(WrongUsage):
+    pass
+
+
+class UnknownSplit(WrongUsage):
+    pass
+
+
+class NothingToDo(WrongUsage):
+    pass
+
+
+class RunInProgress(LabelingError):
+    pass
+
+
+class RunStopped(LabelingError):
+    pass
+
+
+class NotAllowed(LabelingError):
+    pass
+
+
+class Conflict(LabelingError):
+    pass
+
+
+class ClaimLost(Conflict):
+    pass
+
+
+class ReleaseRefused(LabelingError):
+    pass
+
+
+class ExportRefused(LabelingError):
+    pass
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """A hint for an error: " Did you mean a or b?", or nothing when no choice is close."""
+    known = list(choices)
+    by_folded = {choice.casefold(): choice for choice in known}
+    close = [by_folded[found] for found in get_close_matches(word.casefold(), by_folded, n=2, cutoff=0.5)]
+    return f" Did you mean {' or '.join(close)}?" if close else ""
