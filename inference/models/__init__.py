@@ -1,0 +1,1 @@
+"""Models: where they come from, what is known of them (sidecar), their compiled form and how to run it."""

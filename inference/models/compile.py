@@ -1,0 +1,176 @@
+"""Keras → LiteRT: one flatbuffer that answers probabilities and an embedding, checked against the original.
+
+`compile_model` loads TensorFlow (over 1 GB of memory), so it runs in a process of its own, see `build`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from inference.errors import DriftTooLarge, ModelRefused
+from inference.models.compiled import EMBEDDING, INPUT, PROBABILITIES, SIGNATURE, CompiledModel
+from inference.preprocess import DecodedImage, decode, prepare
+from inference.types import Float32Array
+
+if TYPE_CHECKING:
+    import keras
+
+MAX_DRIFT = 1e-3
+"""Largest difference of a probability between original and compiled model that is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far the compiled model lies from its original on the probe set.
+
+    Attributes:
+        max_probability: largest absolute difference of any probability.
+        max_embedding: largest absolute difference of any embedding value, as a share of the largest value.
+        changed_winners: probes whose most probable class differs.
+        probes: how many were compared.
+    """
+
+    max_probability: float
+    max_embedding: float
+    changed_winners: int
+    probes: int
+
+
+def with_embedding(network: keras.Model, layer: str, size: int) -> keras.Model:
+    """The network with two outputs: (probabilities, embedding).
+
+    Raises:
+        ModelRefused: there is no such layer, or its output has another size.
+    """
+    import keras
+
+    try:
+        output = network.get_layer(layer).output
+    except ValueError:
+        raise ModelRefused(f"expected a layer {layer!r} to read the embedding from, the network has none") from None
+    if tuple(output.shape[1:]) != (size,):
+        raise ModelRefused(f"expected {size} numbers from layer {layer!r}, its output is {tuple(output.shape)}")
+    return keras.Model(network.inputs, {PROBABILITIES: network.outputs[0], EMBEDDING: output})
+
+
+def compile_model(network: keras.Model, size: tuple[int, int], out: Path) -> None:
+    """Write the LiteRT flatbuffer of a network with two outputs, for one image at a time.
+
+    Args:
+        network: from `with_embedding`.
+        size: (height, width) of its input.
+        out: the file to write.
+    """
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    spec = tf.TensorSpec((1, *size, 3), tf.float32, name=INPUT)
+    archive.add_endpoint(SIGNATURE, lambda images: dict(network(images, training=False)), [spec])
+    with tempfile.TemporaryDirectory(prefix="winnow-saved-") as folder:
+        archive.write_out(folder, verbose=False)
+        flatbuffer = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE]).convert()
+    out.write_bytes(flatbuffer)
+
+
+def measure_drift(network: keras.Model, compiled: CompiledModel, probes: Float32Array) -> Drift:
+    """Compare original and compiled model.
+
+    Args:
+        network: from `with_embedding`.
+        compiled: the same model as LiteRT.
+        probes: (N, H, W, 3) float32 model inputs.
+    """
+    expected = network.predict(probes, batch_size=8, verbose=0)
+    probabilities, embeddings = compiled.predict(probes)
+    scale = float(np.abs(expected[EMBEDDING]).max()) or 1.0
+    winners = probabilities.argmax(axis=1) != expected[PROBABILITIES].argmax(axis=1)
+    return Drift(
+        max_probability=float(np.abs(probabilities - expected[PROBABILITIES]).max()),
+        max_embedding=float(np.abs(embeddings - expected[EMBEDDING]).max()) / scale,
+        changed_winners=int(winners.sum()),
+        probes=len(probes),
+    )
+
+
+def check_drift(drift: Drift, *, limit: float = MAX_DRIFT) -> None:
+    """Refuse a compiled model that does not answer as its original does.
+
+    Raises:
+        DriftTooLarge: with the figures.
+    """
+    if not drift.max_probability <= limit or drift.changed_winners:
+        raise DriftTooLarge(
+            f"expected probabilities within {limit:g} of the original and no changed winner on {drift.probes} probes, "
+            f"received a difference of {drift.max_probability:.2g} and {drift.changed_winners} changed winners: "
+            "the compiled model is not used"
+        )
+
+
+def probe_images(profile: str, size: tuple[int, int], *, seed: int = 0) -> Float32Array:
+    """Model inputs of many kinds: flat, noise, gradients, shapes, and crops of two photographs.
+
+    Returns:
+        (N, height, width, 3) float32, prepared with the profile; the same for the same seed.
+    """
+    rng = np.random.default_rng(seed)
+    pictures = [
+        *(Image.new("RGB", (64, 48), colour) for colour in ("black", "white", "grey", "red", "green", "blue")),
+        *(_noise(rng, side) for side in (8, 32, 300)),
+        *(_gradient(rng) for _ in range(6)),
+        *(_shapes(rng) for _ in range(12)),
+        *_photographs(rng),
+    ]
+    inputs = [prepare(_decoded(picture), profile, size) for picture in pictures]
+    return np.stack(inputs)
+
+
+def _decoded(picture: Image.Image) -> DecodedImage:
+    return DecodedImage(picture, picture.width, picture.height, "PNG", "RGB")
+
+
+def _noise(rng: np.random.Generator, side: int) -> Image.Image:
+    return Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+def _gradient(rng: np.random.Generator) -> Image.Image:
+    first, second = rng.uniform(0, 255, (2, 3))
+    share = np.linspace(0, 1, 320)[None, :, None] * np.linspace(0.5, 1, 240)[:, None, None]
+    return Image.fromarray((first + (second - first) * share).astype(np.uint8))
+
+
+def _shapes(rng: np.random.Generator) -> Image.Image:
+    def colour() -> tuple[int, int, int]:
+        red, green, blue = rng.integers(0, 256, 3)
+        return int(red), int(green), int(blue)
+
+    picture = Image.new("RGB", (320, 240), colour())
+    draw = ImageDraw.Draw(picture)
+    for number in range(int(rng.integers(3, 12))):
+        x, y, width, height = (int(value) for value in rng.integers(5, 200, 4))
+        draw_shape = (draw.ellipse, draw.rectangle)[number % 2]
+        draw_shape((x, y, x + width, y + height), fill=colour(), outline=colour(), width=3)
+    return picture
+
+
+def _photographs(rng: np.random.Generator) -> list[Image.Image]:
+    """scikit-learn's two sample photographs, whole and in crops."""
+    import sklearn.datasets
+
+    folder = Path(sklearn.datasets.__file__).parent / "images"
+    pictures = []
+    for name in ("china.jpg", "flower.jpg"):
+        whole = decode(folder / name).rgb
+        pictures.append(whole)
+        for _ in range(8):
+            side = int(rng.integers(100, min(whole.size)))
+            x, y = int(rng.integers(0, whole.width - side)), int(rng.integers(0, whole.height - side))
+            pictures.append(whole.crop((x, y, x + side, y + side)))
+    return pictures
