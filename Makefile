@@ -23,6 +23,9 @@ run: setup ## start Winnow
 	@$(BIN)/python manage.py up --port "$(PORT)" $(if $(DATA),--import "$(DATA)") $(if $(TAXONOMY),--taxonomy "$(TAXONOMY)")
 
 test: setup ## run every test; ARGS="-k claims" passes options to pytest
+ifdef WINNOW_TEST_POSTGRES_URL
+	DATABASE_URL="$(WINNOW_TEST_POSTGRES_URL)" $(BIN)/python -m pytest -n auto -m "not slow" tests/labeling tests/reviewer $(ARGS)
+endif
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: setup ## ruff, mypy, the import contracts, and a check for forgotten migrations

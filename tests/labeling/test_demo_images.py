@@ -75,9 +75,7 @@ def test_six_images_repeat_another_some_exactly_and_two_under_the_other_label(de
     assert sum(row.given_label != rows[row.duplicate_of].given_label for row in copies) == 2
     for row in copies:
         assert row.true_label == rows[row.duplicate_of].true_label
-        one, other = (
-            imagehash.phash(Image.open(demo.folder / path)) for path in (row.path, row.duplicate_of)
-        )
+        one, other = (imagehash.phash(Image.open(demo.folder / path)) for path in (row.path, row.duplicate_of))
         assert one - other <= 4
 
 

@@ -1,0 +1,55 @@
+"""People: accounts, memberships and one-time sign-in links."""
+
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.db import transaction
+
+from labeling.models import Dataset, Membership, Person, Role
+
+
+class _SignInTokens(PasswordResetTokenGenerator):
+    """A token that stops being valid at the next sign-in (it hashes `last_login`), or after a day."""
+
+    key_salt = "labeling.actions.people.SignInTokens"
+
+
+_tokens = _SignInTokens()
+
+
+def make_sign_in_token(person: Person) -> str:
+    return _tokens.make_token(person)
+
+
+def check_sign_in_token(person: Person, token: str) -> bool:
+    """Whether the token is unused, fresh and of this person."""
+    return person.is_active and _tokens.check_token(person, token)
+
+
+def add_person(*, name: str, superuser: bool = False) -> tuple[Person, bool]:
+    """The person of this name, made without a password when there is none yet.
+
+    Returns:
+        the person, and whether it was made now. Without a password one signs in by a link.
+    """
+    with transaction.atomic():
+        person, created = Person.objects.get_or_create(
+            username=name, defaults={"is_superuser": superuser, "is_staff": superuser}
+        )
+        if created:
+            person.set_unusable_password()
+            person.save(update_fields=["password"])
+        return person, created
+
+
+def set_role(*, dataset: Dataset, person: Person, role: Role) -> Membership:
+    """Make the person a member of the dataset with this role, or change the role."""
+    with transaction.atomic():
+        membership, _ = Membership.objects.update_or_create(dataset=dataset, person=person, defaults={"role": role})
+        return membership
+
+
+def remove_member(*, dataset: Dataset, person: Person) -> bool:
+    """Take the membership away, with the claims; the person's verdicts stay."""
+    with transaction.atomic():
+        person.claims.filter(item__dataset=dataset).delete()
+        removed, _ = Membership.objects.filter(dataset=dataset, person=person).delete()
+        return bool(removed)

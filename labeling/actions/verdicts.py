@@ -1,0 +1,229 @@
+"""Verdicts: the only writers of current labels.
+
+A verdict is appended, then the image is folded again from its given label and all its verdicts. Undo is a verdict
+too. So everything that a page shows about an image's state can be recomputed from this log (`check_integrity`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from labeling.actions.claims import lease
+from labeling.errors import ClaimLost, Conflict, WrongUsage
+from labeling.models import (
+    Claim,
+    Dataset,
+    Image,
+    ItemState,
+    Person,
+    ReviewItem,
+    TaxonomyClass,
+    Verdict,
+    VerdictKind,
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the verdicts make of an image."""
+
+    current_class_id: int
+    excluded: bool
+    state: ItemState
+    deciding: Verdict | None
+
+
+def fold(given_class_id: int, verdicts: Iterable[Verdict]) -> Standing:
+    """The standing of an image from its given label and its verdicts in order.
+
+    An undo takes its verdict out; an undo of an undo puts it back. The last verdict that is left decides.
+    """
+    in_order = list(verdicts)
+    taken_back: set[int] = set()
+    # Later undos are read first, so that an undone undo no longer takes anything back.
+    for verdict in reversed(in_order):
+        if verdict.undoes_id is not None and verdict.pk not in taken_back:
+            taken_back.add(verdict.undoes_id)
+    standing = [v for v in in_order if v.pk not in taken_back and v.kind != VerdictKind.UNDO]
+    if not standing:
+        return Standing(given_class_id, False, ItemState.OPEN, None)
+    last = standing[-1]
+    if last.kind == VerdictKind.UNSURE:
+        # An unsure verdict leaves the label where the verdicts before it had brought it.
+        before = fold(given_class_id, standing[:-1])
+        return Standing(before.current_class_id, before.excluded, ItemState.UNSURE, last)
+    label_id = last.label_id if last.kind == VerdictKind.RELABEL and last.label_id is not None else given_class_id
+    return Standing(label_id, last.kind == VerdictKind.EXCLUDE, ItemState.SETTLED, last)
+
+
+def deciding_verdicts(dataset: Dataset) -> dict[int, int]:
+    """Image pk → pk of the verdict that decides its label now, for every image of the dataset with one."""
+    by_image: dict[int, list[Verdict]] = {}
+    for verdict in Verdict.objects.filter(image__dataset=dataset).order_by("id").iterator():
+        by_image.setdefault(verdict.image_id, []).append(verdict)
+    # The given label plays no part in which verdict decides.
+    standings = {image_id: fold(0, verdicts) for image_id, verdicts in by_image.items()}
+    return {image_id: one.deciding.pk for image_id, one in standings.items() if one.deciding is not None}
+
+
+def record_verdict(
+    *,
+    item: ReviewItem,
+    reviewer: Person,
+    kind: VerdictKind,
+    label: TaxonomyClass | None,
+    key: UUID,
+    seconds: float | None = None,
+) -> Verdict:
+    """Append the decision of the person who holds the item, and settle the item by it.
+
+    Args:
+        label: the class of a relabel, of the dataset's taxonomy; None for every other kind.
+        key: made once for a decision; sending the same key again returns the first verdict.
+        seconds: from seeing the image to deciding.
+
+    Raises:
+        ClaimLost: the item is not held by this person any more (the lease ended, or somebody settled it).
+        Conflict: the key was used for another decision.
+        WrongUsage: a kind or a class that does not fit.
+    """
+    _check_kind(item, kind, label)
+    if label is not None and label.pk == item.image.given_class_id:
+        kind, label = VerdictKind.KEEP, None
+    with transaction.atomic():
+        repeated = Verdict.objects.filter(key=key).first()
+        if repeated is not None:
+            return _same_decision(repeated, item.image_id, reviewer, kind, label)
+        # The delete is the check: only one request can take the claim away, and only while the lease runs.
+        taken, _ = Claim.objects.filter(item=item, reviewer=reviewer, lease_expires_at__gt=timezone.now()).delete()
+        if not taken:
+            # Two sends of one key can overtake each other: the first may have been recorded just now.
+            repeated = Verdict.objects.filter(key=key).first()
+            if repeated is not None:
+                return _same_decision(repeated, item.image_id, reviewer, kind, label)
+            raise ClaimLost(_who_has(item))
+        return _append(
+            item.image,
+            Verdict(
+                image_id=item.image_id,
+                reviewer=reviewer,
+                kind=kind,
+                label=label,
+                key=key,
+                shown_suggestion_id=item.suggested_class_id,
+                shown_quality=item.label_quality,
+                seconds=seconds,
+            ),
+        )
+
+
+def undo_last(*, dataset: Dataset, reviewer: Person, key: UUID) -> Verdict | None:
+    """Take back this person's last verdict in the dataset that still stands, also one of yesterday.
+
+    The item becomes a claim of this person again, shown first.
+
+    Returns:
+        the undo, or None when there is nothing to undo.
+
+    Raises:
+        Conflict: somebody else holds or has decided the image since.
+    """
+    with transaction.atomic():
+        repeated = Verdict.objects.filter(key=key, reviewer=reviewer).first()
+        if repeated is not None:
+            return repeated
+        own = (
+            Verdict.objects.select_related("image")
+            .filter(reviewer=reviewer, image__dataset=dataset, undone_by__isnull=True)
+            .exclude(kind=VerdictKind.UNDO)
+            .order_by("-id")
+        )
+        last = own.first()
+        return None if last is None else undo_verdict(verdict=last, reviewer=reviewer, key=key)
+
+
+def undo_verdict(*, verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:
+    """Take one verdict back by appending an undo, and give its item to this person.
+
+    Raises:
+        Conflict: it was taken back already, a later verdict stands on it, or somebody else holds the item.
+    """
+    with transaction.atomic():
+        later = (
+            Verdict.objects.filter(image_id=verdict.image_id, pk__gt=verdict.pk, undone_by__isnull=True)
+            .exclude(kind=VerdictKind.UNDO)
+            .exclude(reviewer=reviewer)
+            .select_related("reviewer")
+            .first()
+        )
+        if later is not None:
+            raise Conflict(
+                f"{later.reviewer} decided this image after you ({later.get_kind_display()}); "
+                "their verdict has to be taken back first."
+            )
+        item = ReviewItem.objects.select_related("image").filter(image_id=verdict.image_id).first()
+        if item is not None:
+            _hand_over(item, reviewer)
+        try:
+            with transaction.atomic():
+                undo = Verdict(
+                    image_id=verdict.image_id,
+                    reviewer=reviewer,
+                    kind=VerdictKind.UNDO,
+                    undoes=verdict,
+                    key=key,
+                )
+                return _append(verdict.image, undo)
+        except IntegrityError as error:
+            raise Conflict("This verdict was taken back already.") from error
+
+
+def _hand_over(item: ReviewItem, reviewer: Person) -> None:
+    now = timezone.now()
+    other = Claim.objects.select_related("reviewer").filter(item=item, lease_expires_at__gt=now)
+    holder = other.exclude(reviewer=reviewer).first()
+    if holder is not None:
+        raise Conflict(f"{holder.reviewer} holds this image right now; try again when they are done.")
+    Claim.objects.filter(item=item).delete()
+    Claim.objects.create(item=item, reviewer=reviewer, lease_expires_at=now + lease(), returned=True)
+
+
+def _append(image: Image, verdict: Verdict) -> Verdict:
+    # The row lock keeps two verdicts on one image from folding past each other (PostgreSQL; SQLite has one writer).
+    Image.objects.select_for_update().get(pk=image.pk)
+    verdict.save(force_insert=True)
+    standing = fold(image.given_class_id, Verdict.objects.filter(image=image).order_by("id"))
+    Image.objects.filter(pk=image.pk).update(current_class_id=standing.current_class_id, excluded=standing.excluded)
+    ReviewItem.objects.filter(image=image).update(state=standing.state)
+    return verdict
+
+
+def _check_kind(item: ReviewItem, kind: VerdictKind, label: TaxonomyClass | None) -> None:
+    if kind == VerdictKind.UNDO:
+        raise WrongUsage("An undo is not a verdict on an item; use undo.")
+    if (kind == VerdictKind.RELABEL) != (label is not None):
+        raise WrongUsage("A relabel names the class that is right, and no other verdict does.")
+    if label is not None and label.taxonomy_id != item.dataset.taxonomy_id:
+        raise WrongUsage(f"{label.name} is not a class of this dataset's taxonomy.")
+
+
+def _same_decision(
+    first: Verdict, image_id: int, reviewer: Person, kind: VerdictKind, label: TaxonomyClass | None
+) -> Verdict:
+    received = (image_id, reviewer.pk, kind, label.pk if label else None)
+    if (first.image_id, first.reviewer_id, first.kind, first.label_id) != received:
+        raise Conflict("This key was already used for another decision; nothing was changed.")
+    return first
+
+
+def _who_has(item: ReviewItem) -> str:
+    state = ReviewItem.objects.values_list("state", flat=True).get(pk=item.pk)
+    if state == ItemState.SETTLED:
+        return "This image was settled in the meantime; your verdict was not needed and nothing was changed."
+    return (
+        "Your hold on this image had ended before the verdict arrived, so it was not recorded. "
+        "The image is back in the queue."
+    )

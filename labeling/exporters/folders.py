@@ -1,0 +1,125 @@
+"""Class folders: `split/class/<sha256>.<ext>`, beside `manifest.csv` and `winnow.json`.
+
+Everything is written to a hidden folder beside the target and renamed into place at the end, so a half-written
+export is never seen. The hidden folder is found again after a crash, and files that are whole are kept.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from labeling.errors import ExportRefused
+from labeling.exporters.rows import ExportHead, ExportRow, Missing
+
+HEAD_NAME = "winnow.json"
+MANIFEST_NAME = "manifest.csv"
+_COLUMNS = ["file", *(field.name for field in fields(ExportRow) if field.name not in {"source", "extension"})]
+
+
+def export_folders(
+    head: ExportHead, rows: Iterable[ExportRow], target: Path, *, advance: Callable[[], None] | None = None
+) -> list[Missing]:
+    """Copy a release into class folders; constant memory, resumable, atomic.
+
+    Args:
+        advance: called after each image.
+
+    Returns:
+        the images that could not be written because their source file is gone or changed. The export is complete
+        without them and its manifest does not name them.
+
+    Raises:
+        ExportRefused: the target holds something else, or cannot be written.
+    """
+    if is_exported(head, target):
+        return []
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ExportRefused(
+            f"{target} exists and is not empty: an export replaces nothing. Name a new folder, or empty this one."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f".{target.name}.{head.content_hash[:12]}.partial"
+    try:
+        missing = _write(head, rows, partial, advance)
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
+    except OSError as error:
+        raise ExportRefused(
+            f"Cannot write to {error.filename or partial}: {error.strerror}. What is written so far is kept in "
+            f"{partial}; make room or fix the rights and run the same export again."
+        ) from error
+    return missing
+
+
+def is_exported(head: ExportHead, target: Path) -> bool:
+    """Whether the target already is a finished export of this very release."""
+    try:
+        written = json.loads((target / HEAD_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(written, dict) and written.get("content_hash") == head.content_hash and not written["missing"]
+
+
+def _write(
+    head: ExportHead, rows: Iterable[ExportRow], partial: Path, advance: Callable[[], None] | None
+) -> list[Missing]:
+    # Every class has a folder in every split, also when it is empty: a trainer that reads folders then sees the
+    # same class list everywhere.
+    for split in head.splits:
+        for name in head.classes:
+            (partial / split / name).mkdir(parents=True, exist_ok=True)
+    missing: list[Missing] = []
+    manifest = partial / f".{MANIFEST_NAME}.partial"
+    with manifest.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        for row in rows:
+            refused = _copy(row, partial / row.file)
+            if refused is None:
+                writer.writerow({name: getattr(row, name) for name in _COLUMNS})
+            else:
+                missing.append(refused)
+            if advance:
+                advance()
+        file.flush()
+        os.fsync(file.fileno())
+    manifest.replace(partial / MANIFEST_NAME)
+    content: dict[str, Any] = asdict(head) | {"missing": [asdict(one) for one in missing]}
+    (partial / HEAD_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return missing
+
+
+def _copy(row: ExportRow, place: Path) -> Missing | None:
+    """Copy one file, checking its bytes against the release on the way."""
+    if place.exists() and _sha256(place) == row.sha256:
+        return None
+    beside = place.with_name(f".{place.name}.partial")
+    try:
+        source = row.source.open("rb")
+    except OSError as error:
+        reason = f"The source file cannot be read: {error.strerror}. It was not exported; the release stays valid."
+        return Missing(row.original_path, "missing_source", reason)
+    digest = hashlib.sha256()
+    with source, beside.open("wb") as out:
+        while block := source.read(1 << 20):
+            digest.update(block)
+            out.write(block)
+    if digest.hexdigest() != row.sha256:
+        beside.unlink()
+        reason = "The source file changed since it was imported (its sha256 differs), so it was not exported."
+        return Missing(row.original_path, "changed_source", reason)
+    shutil.copystat(row.source, beside)
+    beside.replace(place)
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,30 @@
+"""manage.py score"""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from labeling.actions.datasets import find_dataset
+from labeling.management.base import WinnowCommand
+from labeling.pipeline.scoring import ScoreSummary, score
+
+
+class Command(WinnowCommand):
+    help = "Score every image of a dataset that the model has not scored yet."
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("dataset")
+        parser.add_argument("--model", help="A registered model; the starter model when left out.")
+        parser.add_argument("--batch-size", type=int, default=8, help="Images a batch (default 8).")
+
+    def carry_out(self, options: dict[str, Any]) -> ScoreSummary:
+        return score(
+            find_dataset(options["dataset"]),
+            model=options["model"],
+            batch_size=options["batch_size"],
+            listener=self.progress,
+        )
+
+    def say(self, summary: ScoreSummary) -> str:
+        counts = f"{summary.scored:,} images scored by {summary.model}, {summary.already:,} were already"
+        return f"{summary.dataset}: {counts}, {summary.refused:,} refused."

@@ -1,0 +1,41 @@
+"""The tables of Winnow. No business logic lives here: reads are in `queries`, every write is in `actions`."""
+
+from labeling.models.dataset import Dataset, ImageRoot, Membership, Person, Role, Source
+from labeling.models.image import SPLITS, Image, Split
+from labeling.models.issue import IssueKind, LabelIssue
+from labeling.models.prediction import FoldPrediction, ModelVersion, Prediction
+from labeling.models.release import Release, ReleaseEntry
+from labeling.models.review import Claim, ItemState, ReviewItem, Skip, Verdict, VerdictKind
+from labeling.models.run import Run, RunKind, RunRefusal, RunState
+from labeling.models.taxonomy import Taxonomy, TaxonomyClass
+
+__all__ = [
+    "SPLITS",
+    "Claim",
+    "Dataset",
+    "FoldPrediction",
+    "Image",
+    "ImageRoot",
+    "IssueKind",
+    "ItemState",
+    "LabelIssue",
+    "Membership",
+    "ModelVersion",
+    "Person",
+    "Prediction",
+    "Release",
+    "ReleaseEntry",
+    "ReviewItem",
+    "Role",
+    "Run",
+    "RunKind",
+    "RunRefusal",
+    "RunState",
+    "Skip",
+    "Source",
+    "Split",
+    "Taxonomy",
+    "TaxonomyClass",
+    "Verdict",
+    "VerdictKind",
+]

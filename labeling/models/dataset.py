@@ -1,0 +1,97 @@
+"""Datasets, where their images come from, and the people who may see them."""
+
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+from labeling.models.taxonomy import Taxonomy
+
+
+class Theme(models.TextChoices):
+    SYSTEM = "system", "as the system"
+    DARK = "dark", "dark"
+    LIGHT = "light", "light"
+
+
+def theme_choices() -> list[tuple[str, str]]:
+    return Theme.choices
+
+
+class Person(AbstractUser):
+    """Somebody who signs in. What a person may do is decided per dataset, by `Membership`."""
+
+    theme = models.CharField(max_length=10, choices=theme_choices, default=Theme.SYSTEM)
+    shield = models.BooleanField(default=True, help_text="Blur and grey images of harmful classes until revealed.")
+
+
+class Dataset(models.Model):
+    """A collection of images under one taxonomy."""
+
+    slug = models.SlugField(max_length=60, unique=True)
+    title = models.CharField(max_length=200)
+    taxonomy = models.ForeignKey(Taxonomy, on_delete=models.PROTECT, related_name="datasets")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Role(models.TextChoices):
+    ANNOTATOR = "annotator", "annotator"
+    MODERATOR = "moderator", "moderator"
+    ML = "ml", "ML engineer"
+    ADMIN = "admin", "admin"
+
+
+def role_choices() -> list[tuple[str, str]]:
+    return Role.choices
+
+
+class Membership(models.Model):
+    """A person's role in one dataset; without one the dataset does not exist for them."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="memberships")
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=20, choices=role_choices)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset", "person"], name="membership_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person_id} {self.role} of {self.dataset_id}"
+
+
+class ImageRoot(models.Model):
+    """A folder on this machine (or its mount) whose files are read in place and never written."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="roots")
+    path = models.CharField(max_length=4096)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset", "path"], name="image_root_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Source(models.Model):
+    """Where images came from: a host, a scraper, a folder. Label noise is often a source's."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="sources")
+    name = models.CharField(max_length=300)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset", "name"], name="source_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,141 @@
+"""The review queue: items, claims, and the append-only verdicts."""
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from labeling.models.dataset import Dataset
+from labeling.models.image import Image
+from labeling.models.run import Run
+from labeling.models.taxonomy import TaxonomyClass
+
+
+class ItemState(models.TextChoices):
+    OPEN = "open", "open"
+    UNSURE = "unsure", "waits for a second person"
+    SETTLED = "settled", "settled"
+
+
+def item_state_choices() -> list[tuple[str, str]]:
+    return ItemState.choices
+
+
+class ReviewItem(models.Model):
+    """An image waiting for people, with the order and the reason that its last `find_issues` run gave it.
+
+    Every scored image has an item, worst label quality first: the queue is a ranking, not a filter. `suspected`
+    marks those that the run itself believes to be wrong.
+    """
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items")
+    image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="item")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=20, choices=item_state_choices, default=ItemState.OPEN)
+    label_quality = models.FloatField(help_text="0..1, low = likely wrong.")
+    suspected = models.BooleanField(default=False)
+    suggested_class = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=300)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(label_quality__gte=0, label_quality__lte=1), name="item_quality_0_1"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["dataset", "label_quality", "id"], name="item_queue", condition=~Q(state="settled")),
+            models.Index(fields=["dataset", "suspected", "state"], name="item_progress"),
+        ]
+
+    def __str__(self) -> str:
+        return f"item {self.pk} of {self.dataset_id}"
+
+
+class Claim(models.Model):
+    """An exclusive hold of one person on one slot of an item, until its lease expires.
+
+    The unique constraint is what makes a claim race-safe: of two people who insert the same slot, one fails.
+    """
+
+    item = models.ForeignKey(ReviewItem, on_delete=models.CASCADE, related_name="claims")
+    slot = models.PositiveSmallIntegerField(default=0)
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="claims")
+    lease_expires_at = models.DateTimeField()
+    returned = models.BooleanField(default=False, help_text="Came back by undo, so it is shown first.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["item", "slot"], name="claim_slot_once"),
+            models.UniqueConstraint(fields=["item", "reviewer"], name="claim_reviewer_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reviewer_id} holds {self.item_id}/{self.slot}"
+
+
+class Skip(models.Model):
+    """'Not now': this person is not offered this item again until `until`."""
+
+    item = models.ForeignKey(ReviewItem, on_delete=models.CASCADE, related_name="skips")
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["item", "reviewer"], name="skip_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reviewer_id} skips {self.item_id}"
+
+
+class VerdictKind(models.TextChoices):
+    KEEP = "keep", "keep"
+    RELABEL = "relabel", "relabel"
+    EXCLUDE = "exclude", "exclude"
+    UNSURE = "unsure", "unsure"
+    UNDO = "undo", "undo"
+
+
+def verdict_kind_choices() -> list[tuple[str, str]]:
+    return VerdictKind.choices
+
+
+class Verdict(models.Model):
+    """One decision of one person; rows are only ever added (a database trigger refuses changes).
+
+    `key` makes a repeated request harmless. `undoes` names the verdict that an undo takes back; an undo can be
+    undone in turn, and each verdict can be taken back once. The `shown_*` fields are what the person saw.
+    """
+
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="verdicts")
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="verdicts")
+    kind = models.CharField(max_length=20, choices=verdict_kind_choices)
+    label = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, null=True, related_name="+")
+    undoes = models.OneToOneField("self", on_delete=models.PROTECT, null=True, related_name="undone_by")
+    key = models.UUIDField(default=uuid.uuid4, unique=True)
+    shown_suggestion = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, null=True, related_name="+")
+    shown_quality = models.FloatField(null=True)
+    seconds = models.FloatField(null=True, help_text="From seeing the image to deciding.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=(Q(kind="undo") & Q(undoes__isnull=False)) | (~Q(kind="undo") & Q(undoes__isnull=True)),
+                name="verdict_undo_names_verdict",
+            ),
+            models.CheckConstraint(
+                condition=(Q(kind="relabel") & Q(label__isnull=False)) | (~Q(kind="relabel") & Q(label__isnull=True)),
+                name="verdict_relabel_names_class",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["image", "id"], name="verdict_image"),
+            models.Index(fields=["reviewer", "-id"], name="verdict_reviewer"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.image_id} by {self.reviewer_id}"

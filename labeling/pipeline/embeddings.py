@@ -1,0 +1,49 @@
+"""Embeddings on disk: one file of float16 rows for each dataset and model version.
+
+A row counts only once a prediction names it. Rows are written and synced before their predictions are committed, so
+a crash leaves at most unnamed rows at the end, which the next chunk overwrites.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from django.conf import settings
+from django.db.models import Max
+
+from labeling.models import Dataset, ModelVersion, Prediction
+
+
+class EmbeddingFile:
+    """The embeddings of one dataset by one model version: rows of `size` float16 values."""
+
+    def __init__(self, dataset: Dataset, model_version: ModelVersion) -> None:
+        self.size = model_version.embedding_size
+        self.path = Path(settings.EMBEDDINGS_ROOT) / str(dataset.pk) / f"{model_version.pk}.f16"
+        last = Prediction.objects.filter(image__dataset=dataset, model_version=model_version).aggregate(
+            last=Max("embedding_row")
+        )["last"]
+        self.next_row = 0 if last is None else last + 1
+
+    def append(self, rows: npt.NDArray[np.float16]) -> int:
+        """Write (N, size) rows durably after the last named one; the number of the first."""
+        if rows.ndim != 2 or rows.shape[1] != self.size or rows.dtype != np.float16:
+            raise ValueError(f"Expected float16 rows (N, {self.size}), received {rows.dtype} {rows.shape}.")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.seek(self.next_row * self.size * 2)
+            file.write(np.ascontiguousarray(rows).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        first = self.next_row
+        self.next_row += len(rows)
+        return first
+
+    def rows(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
+        """The (N, size) rows of these numbers; read through a memory map, so only these are loaded."""
+        if not len(numbers):
+            return np.empty((0, self.size), dtype=np.float16)
+        stored = np.memmap(self.path, dtype=np.float16, mode="r").reshape(-1, self.size)
+        return np.asarray(stored[numbers])

@@ -1,0 +1,131 @@
+"""Exporting a release: entries → files on disk."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from labeling.actions.runs import Listener, running
+from labeling.errors import WrongUsage
+from labeling.exporters.folders import export_folders, is_exported
+from labeling.exporters.rows import ExportHead, ExportRow, Missing
+from labeling.importers.paths import unescape
+from labeling.models import SPLITS, Dataset, Person, Release, Run, RunKind, VerdictKind
+
+_EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "AVIF": ".avif"}
+FORMATS = {"folders": export_folders}
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """Where a release was written, how many images, and which could not be written."""
+
+    dataset: str
+    version: str
+    target: str
+    format: str
+    written: int
+    missing: tuple[Missing, ...]
+
+
+def find_release(dataset: Dataset, version: str) -> Release:
+    """The release of this version (`1.0`).
+
+    Raises:
+        WrongUsage: there is none, with those that there are.
+    """
+    for release in dataset.releases.all():
+        if release.version == version:
+            return release
+    known = ", ".join(release.version for release in dataset.releases.all())
+    raise WrongUsage(
+        f"{dataset.slug} has no release {version!r} (there is {known or 'none yet'}). "
+        f"Cut one with: manage.py cut_release {dataset.slug}"
+    )
+
+
+def default_target(release: Release) -> Path:
+    """Where the web pages export to."""
+    return Path(settings.EXPORTS_ROOT) / f"{release.dataset.slug}-{release.version}"
+
+
+def export_release(
+    release: Release,
+    target: Path,
+    *,
+    export_format: str = "folders",
+    person: Person | None = None,
+    queued: Run | None = None,
+    listener: Listener | None = None,
+) -> ExportSummary:
+    """Write a release to a new folder. Repeating a finished export does nothing.
+
+    Raises:
+        ExportRefused: see the exporter.
+        WrongUsage: an unknown format.
+    """
+    if export_format not in FORMATS:
+        raise WrongUsage(f"Unknown export format {export_format!r}: expected {', '.join(FORMATS)}.")
+    head = _head(release)
+    target = target.expanduser().absolute()
+    with running(
+        dataset=release.dataset,
+        kind=RunKind.EXPORT,
+        parameters={"release": release.pk, "target": str(target), "format": export_format},
+        person=person,
+        queued=queued,
+        listener=listener,
+    ) as reporter:
+        total = release.entries.count()
+        already = is_exported(head, target)
+        reporter.stage("already exported" if already else "copying images", total, done=total if already else 0)
+        missing = FORMATS[export_format](head, _rows(release), target, advance=reporter.advance)
+        for one in missing:
+            reporter.refuse(one.original_path, one.code, one.reason)
+        summary = ExportSummary(
+            dataset=release.dataset.slug,
+            version=release.version,
+            target=str(target),
+            format=export_format,
+            written=total - len(missing),
+            missing=tuple(missing),
+        )
+        reporter.run.summary = asdict(summary) | {"missing": len(missing)}
+    return summary
+
+
+def _head(release: Release) -> ExportHead:
+    taxonomy = release.dataset.taxonomy
+    present = set(release.entries.values_list("split", flat=True).distinct())
+    return ExportHead(
+        dataset=release.dataset.slug,
+        version=release.version,
+        content_hash=release.content_hash,
+        taxonomy=str(taxonomy),
+        classes=tuple(taxonomy.classes.order_by("index").values_list("name", flat=True)),
+        splits=tuple(split for split in SPLITS if split in present),
+    )
+
+
+def _rows(release: Release) -> Iterator[ExportRow]:
+    model = str((release.issues_run.summary or {}).get("model", "")) if release.issues_run else ""
+    entries = release.entries.order_by("split", "label__index", "sha256").select_related(
+        "image__root", "image__given_class", "label", "verdict__reviewer"
+    )
+    for entry in entries.iterator(chunk_size=1000):
+        image, verdict = entry.image, entry.verdict
+        yield ExportRow(
+            source=Path(image.root.path) / unescape(image.path),
+            sha256=entry.sha256,
+            extension=_EXTENSIONS.get(image.format, ".img"),
+            original_path=image.path,
+            split=entry.split,
+            given_label=image.given_class.name,
+            label=entry.label.name,
+            decision=VerdictKind(verdict.kind).value if verdict else "",
+            decided_by=verdict.reviewer.username if verdict else "",
+            decided_at=verdict.created_at.isoformat(timespec="seconds") if verdict else "",
+            label_quality=round(entry.label_quality, 6) if entry.label_quality is not None else None,
+            model=model,
+        )

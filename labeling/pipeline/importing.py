@@ -1,0 +1,279 @@
+"""Import: files in a folder → images of a dataset."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from django.conf import settings
+
+from inference.errors import ImageRefused
+from inference.inspection import ImageFacts, inspect_image
+from labeling.actions import imports
+from labeling.actions.runs import Listener, RunReporter, running
+from labeling.errors import NothingToDo, WrongUsage
+from labeling.importers.folders import read_folder
+from labeling.importers.manifests import read_manifest
+from labeling.importers.records import Found, ImageRecord, Refusal
+from labeling.models import Dataset, ImageRoot, Person, Run, RunKind
+from labeling.pipeline.grouping import group_duplicates
+from labeling.taxonomies import TaxonomySpec
+
+CHUNK = 64
+_FILE_REFUSALS = (
+    "empty",
+    "truncated",
+    "not_an_image",
+    "too_many_pixels",
+    "too_many_bytes",
+    "unreadable",
+    "unsupported",
+)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """What an import would do; nothing has been decoded yet.
+
+    `classes` counts files by class and split; `unmapped` holds folder or manifest names that the taxonomy does not
+    know, with their number of files.
+    """
+
+    source: str
+    records: tuple[ImageRecord, ...] = field(repr=False)
+    classes: dict[str, dict[str, int]]
+    unmapped: dict[str, int]
+    refusals: tuple[Refusal, ...]
+    passed_over: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """How many files were added, were there already, were refused, were passed over, and are gone since before."""
+
+    dataset: str
+    run: int
+    added: int
+    unchanged: int
+    refused: int
+    passed_over: int
+    missing: int
+    near_duplicate_groups: int
+
+
+def plan_import(source: Path, spec: TaxonomySpec, *, labels: Path | None, mapping: Mapping[str, str]) -> ImportPlan:
+    """Look at a source without reading any image.
+
+    Args:
+        labels: a manifest with paths below `source`; None reads class folders. A `source` that is itself a manifest
+            stands for the folder it lies in.
+        mapping: class names of the source → classes of the taxonomy, for names that the taxonomy does not know.
+
+    Raises:
+        WrongUsage: the source is not there, or a mapping names an unknown class.
+        NothingToDo: the source holds no image at all.
+    """
+    if labels is None and source.is_file():
+        source, labels = source.parent, source
+    if not source.is_dir():
+        raise WrongUsage(f"{source} is not a folder: expected a folder of images, or a .csv or .jsonl manifest.")
+    root = source.resolve()
+    named = {old.strip().casefold(): spec.require(new) for old, new in mapping.items()}
+    found = read_folder(root) if labels is None else read_manifest(labels, root)
+    records, unmapped = _mapped(found, spec, named)
+    if not found.records:
+        raise NothingToDo(_nothing_in(root, found))
+    classes: dict[str, dict[str, int]] = {name: {} for name in spec.names}
+    for record in records:
+        classes[record.label][record.split] = classes[record.label].get(record.split, 0) + 1
+    return ImportPlan(
+        source=str(root),
+        records=tuple(records),
+        classes=classes,
+        unmapped=dict(unmapped),
+        refusals=tuple(found.refusals),
+        passed_over=tuple(found.passed_over),
+    )
+
+
+def import_images(
+    dataset: Dataset,
+    plan: ImportPlan,
+    *,
+    person: Person | None = None,
+    listener: Listener | None = None,
+) -> ImportSummary:
+    """Read every planned file once and add those that are new; repeatable, and resumable after any end.
+
+    Raises:
+        RunInProgress, RunStopped: see `actions.runs`.
+        NothingToDo: no file of the source could be used.
+    """
+    with running(
+        dataset=dataset,
+        kind=RunKind.IMPORT,
+        parameters={"source": plan.source},
+        person=person,
+        listener=listener,
+    ) as reporter:
+        summary = _import(dataset, plan, reporter)
+        reporter.run.summary = asdict(summary)
+    return summary
+
+
+def _import(dataset: Dataset, plan: ImportPlan, reporter: RunReporter) -> ImportSummary:
+    root = imports.root_for_import(dataset, plan.source)
+    for refusal in plan.refusals:
+        reporter.refuse(refusal.path, refusal.code, refusal.reason)
+    known = _known_files(root)
+    # A resumed run does not try again what it refused before it died.
+    tried = set(reporter.run.refusals.filter(code__in=_FILE_REFUSALS).values_list("path", flat=True))
+    records = [record for record in plan.records if record.stored_path not in tried]
+    reporter.stage("reading images", len(plan.records), done=len(plan.records) - len(records))
+    classes = dict(dataset.taxonomy.classes.values_list("name", "pk"))
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="inspect") as pool:
+        for chunk in batched(records, CHUNK):
+            new: list[tuple[ImageRecord, int, imports.Measured]] = []
+            touched: dict[int, int] = {}
+            inspected = pool.map(lambda record: _inspect(record, known.get(record.stored_path)), chunk)
+            for record, outcome in zip(chunk, inspected, strict=True):
+                before = known.get(record.stored_path)
+                if isinstance(outcome, Refusal):
+                    reporter.refuse(outcome.path, outcome.code, outcome.reason)
+                elif before is None and outcome is not None:
+                    new.append((record, classes[record.label], outcome))
+                elif before is not None and outcome is not None:
+                    touched[before.pk] = outcome.modified_ns
+                if before is not None and before.given_label != record.label:
+                    reason = f"Imported as {before.given_label} before; a given label is never changed."
+                    reporter.refuse(record.stored_path, "label_differs", reason)
+            imports.touch_images(touched)
+            imports.add_images(dataset=dataset, root=root, images=new)
+            reporter.advance(len(chunk))
+    if not dataset.images.exists():
+        first = reporter.run.refusals.first()
+        raise NothingToDo(
+            f"None of the {len(plan.records)} files in {plan.source} could be used"
+            + (f"; the first: {first.path}: {first.reason}" if first else ".")
+        )
+    reporter.stage("grouping near duplicates")
+    groups = group_duplicates(dataset)
+    return _summary(dataset, root, plan, reporter.run, groups)
+
+
+def _summary(dataset: Dataset, root: ImageRoot, plan: ImportPlan, run: Run, groups: int) -> ImportSummary:
+    stored = set(root.images.values_list("path", flat=True).iterator())
+    planned = {record.stored_path for record in plan.records}
+    changed = run.refusals.filter(code="changed").count()
+    # By time and not by counting, so that a resumed run also counts what it added before it died.
+    added = root.images.filter(imported_at__gte=run.created_at).count()
+    return ImportSummary(
+        dataset=dataset.slug,
+        run=run.pk,
+        added=added,
+        unchanged=len(stored & planned) - added - changed,
+        refused=run.refusals.count(),
+        passed_over=len(plan.passed_over),
+        missing=len(stored - planned),
+        near_duplicate_groups=groups,
+    )
+
+
+@dataclass(frozen=True)
+class _Known:
+    pk: int
+    byte_size: int
+    modified_ns: int
+    sha256: str
+    given_label: str
+
+
+def _known_files(root: ImageRoot) -> dict[str, _Known]:
+    rows = root.images.values_list("path", "pk", "byte_size", "modified_ns", "sha256", "given_class__name")
+    return {row[0]: _Known(*row[1:]) for row in rows.iterator()}
+
+
+def _inspect(record: ImageRecord, known: _Known | None) -> imports.Measured | Refusal | None:
+    """The facts of a file that is new or was touched, or why it is refused; None for one that is as it was."""
+    stored = record.stored_path
+    try:
+        stat = record.path.stat()
+        if known is not None and (known.byte_size, known.modified_ns) == (stat.st_size, stat.st_mtime_ns):
+            return None
+        facts = inspect_image(record.path, max_pixels=settings.MAX_IMAGE_PIXELS)
+        if known is not None and known.sha256 != facts.sha256:
+            reason = "The file changed since it was imported; the image keeps what it was. Restore it or rename it."
+            return Refusal(stored, "changed", reason)
+        _keep_thumbnail(facts)
+    except ImageRefused as refused:
+        return Refusal(stored, refused.code, refused.reason)
+    except OSError as error:
+        return Refusal(stored, "unreadable", f"The file cannot be read: {error.strerror or error}.")
+    return _measured(facts, stat.st_mtime_ns)
+
+
+def _measured(facts: ImageFacts, modified_ns: int) -> imports.Measured:
+    return imports.Measured(
+        sha256=facts.sha256,
+        byte_size=facts.byte_size,
+        modified_ns=modified_ns,
+        width=facts.width,
+        height=facts.height,
+        format=facts.format,
+        mode=facts.mode,
+        phash=facts.phash,
+        dhash=facts.dhash,
+        brightness=facts.brightness,
+        contrast=facts.contrast,
+        sharpness=facts.sharpness,
+        entropy=facts.entropy,
+    )
+
+
+def _keep_thumbnail(facts: ImageFacts) -> None:
+    path = thumbnail_path(facts.sha256)
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(facts.thumbnail)
+    partial.replace(path)
+
+
+def thumbnail_path(sha256: str) -> Path:
+    """Where the thumbnail of these bytes lies."""
+    return Path(settings.THUMBNAILS_ROOT) / sha256[:2] / f"{sha256}.jpg"
+
+
+def _mapped(found: Found, spec: TaxonomySpec, named: Mapping[str, str]) -> tuple[list[ImageRecord], Counter[str]]:
+    records = []
+    unmapped: Counter[str] = Counter()
+    for record in found.records:
+        label = named.get(record.label.casefold()) or spec.resolve(record.label)
+        if label is None:
+            unmapped[record.label] += 1
+        else:
+            records.append(record if label == record.label else replace(record, label=label))
+    for label, count in unmapped.items():
+        files = "1 file" if count == 1 else f"{count:,} files"
+        found.refusals.append(Refusal(label, "unmapped_class", f"{spec.unknown(label)} {files} left aside."))
+    return records, unmapped
+
+
+def _nothing_in(root: Path, found: Found) -> str:
+    first = (
+        f" The first thing refused was {found.refusals[0].path}: {found.refusals[0].reason}" if found.refusals else ""
+    )
+    return f"There are no images in {root}: expected CLASS/FILE or SPLIT/CLASS/FILE, or a manifest by --labels.{first}"
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items in order, the last one shorter."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,171 @@
+"""Scoring: images → predictions and embeddings of one model version."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
+
+from inference.predict import Scored, score_images
+from labeling.actions.predictions import NewPrediction, add_predictions
+from labeling.actions.runs import Listener, RunReporter, running
+from labeling.errors import NothingToDo
+from labeling.importers.paths import absolute_path
+from labeling.models import Dataset, Image, ModelVersion, Person, Prediction, Run, RunKind, RunRefusal
+from labeling.pipeline.embeddings import EmbeddingFile
+from labeling.pipeline.model_versions import current_model, model_folder
+
+CHUNK = 256
+PAGE = 2048
+_Key = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """`scored` by this run, `already` before it, `refused` files that could not be read any more."""
+
+    dataset: str
+    run: int
+    model: str
+    scored: int
+    already: int
+    refused: int
+
+
+def score(
+    dataset: Dataset,
+    *,
+    model: str | None = None,
+    batch_size: int = 8,
+    person: Person | None = None,
+    queued: Run | None = None,
+    listener: Listener | None = None,
+) -> ScoreSummary:
+    """Score every image of the dataset that this model version has not scored yet. Identical bytes are scored once.
+
+    Raises:
+        NothingToDo: the dataset has no images.
+        WrongUsage: there is no such model.
+    """
+    if not dataset.images.exists():
+        raise NothingToDo(f"The dataset {dataset.slug} has no images; import some first: manage.py import_images …")
+    model_version = current_model(model)
+    with running(
+        dataset=dataset,
+        kind=RunKind.SCORE,
+        parameters={"model": model} if model else {},
+        person=person,
+        queued=queued,
+        listener=listener,
+    ) as reporter:
+        _score(dataset, model_version, batch_size, reporter)
+        own = Prediction.objects.filter(run=reporter.run).count()
+        total = Prediction.objects.filter(image__dataset=dataset, model_version=model_version).count()
+        summary = ScoreSummary(
+            dataset=dataset.slug,
+            run=reporter.run.pk,
+            model=str(model_version),
+            scored=own,
+            already=total - own,
+            refused=reporter.run.refusals.count(),
+        )
+        reporter.run.summary = asdict(summary)
+    return summary
+
+
+def _score(dataset: Dataset, model_version: ModelVersion, batch_size: int, reporter: RunReporter) -> None:
+    total = dataset.images.count()
+    reporter.stage("scoring", total, done=total - _unscored(dataset, model_version).count())
+    embeddings = EmbeddingFile(dataset, model_version)
+
+    def score_each(images: QuerySet[Image]) -> None:
+        chunk: list[Scored[_Key]] = []
+        files = _files(images, reporter)
+        for outcome in score_images(
+            model_folder(model_version), files, batch_size=batch_size, max_pixels=settings.MAX_IMAGE_PIXELS
+        ):
+            if isinstance(outcome, Scored):
+                chunk.append(outcome)
+            else:
+                reporter.refuse(outcome.key[1], outcome.code, outcome.reason)
+                reporter.advance()
+            if len(chunk) >= CHUNK:
+                _commit(chunk, model_version, embeddings, reporter)
+                chunk = []
+        _commit(chunk, model_version, embeddings, reporter)
+
+    # Of identical bytes the first image is scored and the others copy its prediction. Where the first could not be
+    # read, the others are tried themselves.
+    _copy_identical(dataset, model_version, reporter)
+    earlier = dataset.images.filter(sha256=OuterRef("sha256"), pk__lt=OuterRef("pk"))
+    score_each(_unscored(dataset, model_version).filter(~Exists(earlier)))
+    _copy_identical(dataset, model_version, reporter)
+    refused = RunRefusal.objects.filter(run=reporter.run, path=OuterRef("path"))
+    score_each(_unscored(dataset, model_version).filter(~Exists(refused)))
+
+
+def _unscored(dataset: Dataset, model_version: ModelVersion) -> QuerySet[Image]:
+    done = Prediction.objects.filter(image=OuterRef("pk"), model_version=model_version)
+    return dataset.images.filter(~Exists(done))
+
+
+def _files(images: QuerySet[Image], reporter: RunReporter) -> Iterator[tuple[_Key, Path]]:
+    """(key, file) of each image in the order of its primary key, a page of rows at a time."""
+    last = 0
+    while page := list(images.filter(pk__gt=last).select_related("root").order_by("pk")[:PAGE]):
+        last = page[-1].pk
+        for image in page:
+            try:
+                yield (image.pk, image.path), absolute_path(image.root.path, image.path)
+            except ValueError as error:
+                reporter.refuse(image.path, "link_leaves", str(error))
+
+
+def _commit(
+    chunk: list[Scored[_Key]], model_version: ModelVersion, embeddings: EmbeddingFile, reporter: RunReporter
+) -> None:
+    if not chunk:
+        return
+    first_row = embeddings.append(np.stack([scored.embedding for scored in chunk]))
+    add_predictions(
+        run=reporter.run,
+        model_version=model_version,
+        predictions=[
+            NewPrediction(
+                image_id=scored.key[0],
+                probabilities=scored.probabilities.astype("<f4").tobytes(),
+                predicted_index=int(scored.probabilities.argmax()),
+                confidence=float(scored.probabilities.max()),
+                embedding_row=first_row + offset,
+            )
+            for offset, scored in enumerate(chunk)
+        ],
+    )
+    reporter.advance(len(chunk))
+
+
+def _copy_identical(dataset: Dataset, model_version: ModelVersion, reporter: RunReporter) -> None:
+    """Give unscored images the prediction of an image with the same bytes."""
+    scored = Prediction.objects.filter(model_version=model_version, image__dataset=dataset)
+    same = scored.filter(image__sha256=OuterRef("sha256"))
+    twins = list(_unscored(dataset, model_version).filter(Exists(same)).values_list("pk", "sha256"))
+    by_sha = {
+        prediction.image.sha256: prediction
+        for prediction in scored.filter(image__sha256__in={sha for _, sha in twins}).select_related("image")
+    }
+    copies = [
+        NewPrediction(
+            image_id=pk,
+            probabilities=bytes(by_sha[sha].probabilities),
+            predicted_index=by_sha[sha].predicted_index,
+            confidence=by_sha[sha].confidence,
+            embedding_row=by_sha[sha].embedding_row,
+        )
+        for pk, sha in twins
+    ]
+    for start in range(0, len(copies), CHUNK):
+        part = copies[start : start + CHUNK]
+        add_predictions(run=reporter.run, model_version=model_version, predictions=part)
+        reporter.advance(len(part))

@@ -1,0 +1,64 @@
+"""Recompute what is derived, and report what differs from what is stored."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from labeling.actions.releases import NewEntry, content_hash
+from labeling.actions.verdicts import Standing, fold
+from labeling.models import Image, ItemState, Release, ReviewItem, Verdict
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One stored value that is not what it should be."""
+
+    where: str
+    expected: str
+    received: str
+
+
+def differences() -> Iterator[Difference]:
+    """Everything derivable whose stored value differs: current labels, exclusions, item states, release hashes."""
+    standings = dict(_standings())
+    yield from _image_differences(standings)
+    yield from _item_differences(standings)
+    yield from _release_differences()
+
+
+def _standings() -> Iterator[tuple[int, Standing]]:
+    verdicts = Verdict.objects.select_related("image").order_by("image_id", "id").iterator(chunk_size=2000)
+    for image, of_image in groupby(verdicts, key=lambda verdict: (verdict.image_id, verdict.image.given_class_id)):
+        yield image[0], fold(image[1], of_image)
+
+
+def _image_differences(standings: dict[int, Standing]) -> Iterator[Difference]:
+    rows = Image.objects.order_by("pk").values_list("pk", "path", "given_class_id", "current_class_id", "excluded")
+    for pk, path, given, current, excluded in rows.iterator(chunk_size=2000):
+        standing = standings.get(pk) or fold(given, ())
+        if (current, excluded) != (standing.current_class_id, standing.excluded):
+            yield Difference(
+                f"image {pk} ({path})",
+                f"class {standing.current_class_id}, excluded {standing.excluded} by its verdicts",
+                f"class {current}, excluded {excluded} is stored",
+            )
+
+
+def _item_differences(standings: dict[int, Standing]) -> Iterator[Difference]:
+    for pk, image_id, state in ReviewItem.objects.values_list("pk", "image_id", "state").iterator(chunk_size=2000):
+        standing = standings.get(image_id)
+        expected = standing.state if standing else ItemState.OPEN
+        if state != expected:
+            yield Difference(f"review item {pk}", f"{expected} by its verdicts", f"{state} is stored")
+
+
+def _release_differences() -> Iterator[Difference]:
+    for release in Release.objects.select_related("dataset"):
+        rows = release.entries.values_list("image_id", "sha256", "split", "label_id", "label__name")
+        recomputed = content_hash(NewEntry(*row, None, None) for row in rows.iterator(chunk_size=2000))
+        if recomputed != release.content_hash:
+            yield Difference(
+                f"release {release.version} of {release.dataset}",
+                f"content hash {release.content_hash}",
+                f"its entries hash to {recomputed}",
+            )

@@ -1,0 +1,29 @@
+"""The ranking of a dataset's last `find_issues` run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from labeling.models import Dataset, ReviewItem
+
+
+@dataclass(frozen=True)
+class RankedRow:
+    """One image of the ranking; `label_quality` is 0..1, low = likely wrong."""
+
+    path: str
+    given_label: str
+    suggested_label: str
+    label_quality: float
+    reasons: tuple[str, ...]
+
+
+def ranking(dataset: Dataset, *, limit: int | None = None) -> Iterator[RankedRow]:
+    """Every ranked image, worst first, settled ones included: the order that reviewers were given."""
+    rows = (
+        ReviewItem.objects.filter(dataset=dataset)
+        .order_by("label_quality", "id")
+        .values_list("image__path", "image__given_class__name", "suggested_class__name", "label_quality", "reason")
+    )
+    for path, given, suggested, quality, reason in islice(rows.iterator(chunk_size=2000), limit):
+        yield RankedRow(path, given, suggested, quality, tuple(reason.split(" · ")))

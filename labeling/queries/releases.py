@@ -1,0 +1,81 @@
+"""Releases with their counts and exports."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import Count
+
+from labeling.models import SPLITS, Dataset, Release, ReleaseEntry, Run, RunKind, TaxonomyClass
+from labeling.queries.overview import SplitRow
+from labeling.queries.queue import classes_of
+from labeling.queries.runs import RunProgress, progress_of_all
+
+
+@dataclass(frozen=True)
+class ReleaseSummary:
+    release: Release
+    rows: tuple[SplitRow, ...]
+    left_out: tuple[tuple[str, int], ...]
+    export: RunProgress | None
+
+    @property
+    def images(self) -> int:
+        return sum(row.images for row in self.rows)
+
+    @property
+    def ratios(self) -> str:
+        return "/".join(str(part) for part in self.release.ratios)
+
+
+@dataclass(frozen=True)
+class Releases:
+    classes: tuple[TaxonomyClass, ...]
+    releases: tuple[ReleaseSummary, ...]
+
+
+def releases(dataset: Dataset) -> Releases:
+    """All releases of the dataset, newest first; at most five SQL queries."""
+    classes = classes_of(dataset)
+    found = list(dataset.releases.select_related("created_by").order_by("-major", "-minor"))
+    counted: Counter[tuple[int, str, int]] = Counter()
+    grouped = (
+        ReleaseEntry.objects.filter(release__in=found)
+        .values_list("release", "split", "label")
+        .annotate(entries=Count("pk"))
+        .order_by()
+    )
+    for release, split, label, entries in grouped:
+        counted[release, split, label] = entries
+    exports = _exports(dataset)
+    return Releases(
+        tuple(classes),
+        tuple(
+            ReleaseSummary(
+                release=release,
+                rows=_rows(release, classes, counted),
+                left_out=tuple(sorted(release.left_out.items())),
+                export=exports.get(release.pk),
+            )
+            for release in found
+        ),
+    )
+
+
+def _rows(
+    release: Release, classes: Sequence[TaxonomyClass], counted: Counter[tuple[int, str, int]]
+) -> tuple[SplitRow, ...]:
+    return tuple(
+        SplitRow(split, tuple(counted[release.pk, split, known.pk] for known in classes), 0) for split in SPLITS
+    )
+
+
+def _exports(dataset: Dataset) -> dict[int, RunProgress]:
+    """The last export of each release."""
+    last: dict[int, Run] = {}
+    for run in dataset.runs.filter(kind=RunKind.EXPORT).select_related("created_by").order_by("id"):
+        release = run.parameters.get("release")
+        if isinstance(release, int):
+            last[release] = run
+    progress = progress_of_all(last.values())
+    return dict(zip(last, progress, strict=True))

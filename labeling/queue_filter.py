@@ -1,0 +1,32 @@
+"""What part of a dataset's queue a reviewer works on; it lives in the URL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class QueueFilter:
+    """Names, not ids, so that a link can be read and kept. Empty means any.
+
+    `everything` goes on past the suspected items, through the whole ranking.
+    """
+
+    split: str = ""
+    given: str = ""
+    suggested: str = ""
+    everything: bool = False
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> "QueueFilter":
+        return cls(
+            split=query.get("split", ""),
+            given=query.get("given", ""),
+            suggested=query.get("suggested", ""),
+            everything=query.get("everything", "") == "1",
+        )
+
+    def query(self) -> dict[str, str]:
+        """The parameters of a link to this part of the queue."""
+        named = {"split": self.split, "given": self.given, "suggested": self.suggested}
+        parameters = {name: value for name, value in named.items() if value}
+        return parameters | ({"everything": "1"} if self.everything else {})

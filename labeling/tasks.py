@@ -1,0 +1,71 @@
+"""Background entry points: each a thin call into the pipeline, carried out by `manage.py worker`."""
+
+import logging
+from typing import Any
+
+from django.db import transaction
+from django_tasks import task
+
+from labeling.actions.runs import dead_runs, queue_run
+from labeling.errors import LabelingError, RunStopped
+from labeling.models import Dataset, Person, Release, Run, RunKind, RunState
+
+logger = logging.getLogger(__name__)
+
+
+def start_run(*, dataset: Dataset, kind: RunKind, parameters: dict[str, Any], person: Person | None) -> Run:
+    """Queue a run for the worker; an equal one that still waits is returned instead."""
+    with transaction.atomic():
+        run = queue_run(dataset=dataset, kind=kind, parameters=parameters, person=person)
+        transaction.on_commit(lambda: carry_out.enqueue(run.pk))
+    return run
+
+
+def requeue_dead_runs() -> int:
+    """Hand runs whose process died to the worker again; they go on where they stopped."""
+    dead = [run for run in dead_runs() if run.kind in _JOBS]
+    for run in dead:
+        logger.warning("Run %s (%s of %s) lost its process; it goes on.", run.pk, run.kind, run.dataset)
+        carry_out.enqueue(run.pk)
+    return len(dead)
+
+
+@task()
+def carry_out(run_pk: int) -> str:
+    """Carry out a queued run. A run that ended otherwise in the meantime is left alone."""
+    run = Run.objects.select_related("dataset__taxonomy", "created_by").get(pk=run_pk)
+    if run.state not in {RunState.QUEUED, RunState.RUNNING}:
+        return f"run {run_pk} is {run.state} already"
+    try:
+        _JOBS[RunKind(run.kind)](run)
+    except RunStopped as stopped:
+        return str(stopped)
+    except LabelingError as error:
+        if run.state == RunState.QUEUED:
+            # Refused before it began (nothing to do, another run in progress): the reason belongs on its page.
+            Run.objects.filter(pk=run_pk, state=RunState.QUEUED).update(state=RunState.FAILED, error=str(error))
+        return str(error)
+    return "done"
+
+
+# The web process imports this module to queue jobs; only the worker pays for what the jobs need.
+def _score(run: Run) -> None:
+    from labeling.pipeline.scoring import score
+
+    score(run.dataset, model=run.parameters.get("model"), person=run.created_by, queued=run)
+
+
+def _find_issues(run: Run) -> None:
+    from labeling.pipeline.finding import find_issues
+
+    find_issues(run.dataset, model=run.parameters.get("model"), person=run.created_by, queued=run)
+
+
+def _export(run: Run) -> None:
+    from labeling.pipeline.exporting import default_target, export_release
+
+    release = Release.objects.select_related("dataset__taxonomy", "issues_run").get(pk=run.parameters["release"])
+    export_release(release, default_target(release), person=run.created_by, queued=run)
+
+
+_JOBS = {RunKind.SCORE: _score, RunKind.FIND_ISSUES: _find_issues, RunKind.EXPORT: _export}

@@ -1,0 +1,30 @@
+"""Fixtures that every part of the suite may use."""
+
+import pytest
+
+from labeling.models import Dataset, Membership, Person, Role
+from tests.builders import make_dataset
+
+
+@pytest.fixture
+def dataset(db: None) -> Dataset:
+    """Twelve ranked images of five classes in two splits; see `builders.make_dataset`."""
+    return make_dataset(items=12, splits=("train", "train", "test"))
+
+
+@pytest.fixture
+def anna(dataset: Dataset) -> Person:
+    """An annotator of the dataset."""
+    return member(dataset, "anna", Role.ANNOTATOR)
+
+
+@pytest.fixture
+def ben(dataset: Dataset) -> Person:
+    """Another annotator of the dataset."""
+    return member(dataset, "ben", Role.ANNOTATOR)
+
+
+def member(dataset: Dataset, name: str, role: Role) -> Person:
+    person, _ = Person.objects.get_or_create(username=name)
+    Membership.objects.create(dataset=dataset, person=person, role=role)
+    return person
