@@ -40,6 +40,17 @@ def add_person(*, name: str, superuser: bool = False) -> tuple[Person, bool]:
         return person, created
 
 
+def set_theme(*, person: Person, theme: str) -> None:
+    person.theme = theme
+    person.save(update_fields=["theme"])
+
+
+def set_shield(*, person: Person, shield: bool) -> None:
+    """Whether images of harmful classes are blurred and grey until this person reveals them."""
+    person.shield = shield
+    person.save(update_fields=["shield"])
+
+
 def set_role(*, dataset: Dataset, person: Person, role: Role) -> Membership:
     """Make the person a member of the dataset with this role, or change the role."""
     with transaction.atomic():

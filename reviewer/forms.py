@@ -1,0 +1,100 @@
+"""What people send. Forms parse into domain types; they never write."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django import forms
+
+from labeling.errors import WrongUsage
+from labeling.models import TaxonomyClass, VerdictKind
+from labeling.models.dataset import Theme
+from labeling.pipeline.cutting import parse_ratios
+
+RELABEL = "relabel:"
+
+
+@dataclass(frozen=True)
+class Decision:
+    kind: VerdictKind
+    label: TaxonomyClass | None
+
+
+class VerdictForm(forms.Form):
+    """A decision button of the review page: `keep`, `exclude`, `unsure` or `relabel:<class name>`."""
+
+    decision = forms.CharField(max_length=120)
+    key = forms.UUIDField()
+    # The browser's own clock measured it, so nonsense is dropped rather than refused: the verdict matters more.
+    seconds = forms.CharField(max_length=20, required=False)
+
+    def __init__(self, *args: object, classes: list[TaxonomyClass], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._classes = {known.name: known for known in classes}
+
+    def clean_decision(self) -> Decision:
+        text: str = self.cleaned_data["decision"]
+        if text.startswith(RELABEL):
+            name = text.removeprefix(RELABEL)
+            if name not in self._classes:
+                raise forms.ValidationError(
+                    f"Expected one of the classes {', '.join(self._classes)}, received {name!r}. Reload the page."
+                )
+            return Decision(VerdictKind.RELABEL, self._classes[name])
+        if text not in {VerdictKind.KEEP, VerdictKind.EXCLUDE, VerdictKind.UNSURE}:
+            raise forms.ValidationError(
+                f"Expected keep, exclude, unsure or relabel:<class>, received {text!r}. Reload the page."
+            )
+        return Decision(VerdictKind(text), None)
+
+    def clean_seconds(self) -> float | None:
+        try:
+            seconds = float(self.cleaned_data["seconds"])
+        except ValueError:
+            return None
+        return seconds if 0 <= seconds < 86_400 else None
+
+    def parsed(self) -> tuple[Decision, UUID, float | None]:
+        """The decision, its key, and the seconds that it took. Only after `is_valid()`."""
+        return self.cleaned_data["decision"], self.cleaned_data["key"], self.cleaned_data["seconds"]
+
+
+class KeyForm(forms.Form):
+    """A request that is harmless to repeat: its key was made when the page was."""
+
+    key = forms.UUIDField()
+
+
+class ReleaseForm(forms.Form):
+    ratios = forms.CharField(
+        initial="80/10/10",
+        max_length=20,
+        label="Train / validation / test",
+        help_text="Percent. Images that already have a split keep it.",
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off", "size": 10}),
+    )
+    note = forms.CharField(
+        max_length=500,
+        required=False,
+        label="Note",
+        help_text="What changed, for the person who trains on it.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "size": 40}),
+    )
+    leave_out_conflicts = forms.BooleanField(
+        required=False,
+        label="Leave out conflicts",
+        help_text="Identical files with different labels; otherwise they refuse the cut.",
+    )
+
+    def clean_ratios(self) -> tuple[int, int, int]:
+        try:
+            return parse_ratios(self.cleaned_data["ratios"])
+        except WrongUsage as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class ThemeForm(forms.Form):
+    theme = forms.ChoiceField(choices=Theme.choices)
+
+
+class ShieldForm(forms.Form):
+    shield = forms.BooleanField(required=False)

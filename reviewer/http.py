@@ -1,0 +1,44 @@
+"""Requests and answers of the web interface: one URL gives the whole page or the part of it that htmx asked for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.cache import patch_vary_headers
+from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
+
+from labeling.models import Person
+
+
+class PersonRequest(HttpRequest):
+    """A request as the views see it: somebody is signed in (LoginRequiredMiddleware) and htmx is known."""
+
+    user: Person
+    htmx: HtmxDetails
+
+
+def wants_part(request: PersonRequest) -> bool:
+    """Whether to answer with a fragment.
+
+    False for a history restore: htmx sends HX-Request there too, but then needs the whole page.
+    """
+    return bool(request.htmx) and not request.htmx.history_restore_request
+
+
+def page_or_part(
+    request: PersonRequest, page: str, part: str, context: Mapping[str, Any], *, status: int = 200
+) -> HttpResponse:
+    """Render `part` for htmx and `page`, which includes it, for everybody else."""
+    response = render(request, part if wants_part(request) else page, dict(context), status=status)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def go_to(request: PersonRequest, url: str, *, notice: str = "") -> HttpResponse:
+    """Send the browser to another page, whether a form or htmx asked; `notice` is shown there."""
+    if notice:
+        messages.info(request, notice)
+    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)

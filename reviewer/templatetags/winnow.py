@@ -1,0 +1,118 @@
+"""Chips, numbers and links as Winnow shows them."""
+
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from django import template
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from labeling.models import Dataset, Image, TaxonomyClass
+
+register = template.Library()
+
+_SHAPES = {"safe": "●", "unknown": "◐", "adult": "■", "plain": "◆"}
+_SAFE_GROUPS = {"safe", "sfw"}
+
+
+def tone(label: TaxonomyClass) -> str:
+    """`adult`, `safe`, or `plain` for a class of a taxonomy that is not about harm."""
+    if label.harm_rank > 0:
+        return "adult"
+    return "safe" if label.group.casefold() in _SAFE_GROUPS else "plain"
+
+
+@register.filter(name="tone")
+def tone_filter(label: TaxonomyClass) -> str:
+    return tone(label)
+
+
+@register.simple_tag
+def given_chip(label: TaxonomyClass) -> SafeString:
+    return _chip(label, "given", "given label")
+
+
+@register.simple_tag
+def suggested_chip(label: TaxonomyClass) -> SafeString:
+    return _chip(label, "suggested", "suggested label")
+
+
+def _chip(label: TaxonomyClass, kind: str, word: str) -> SafeString:
+    return format_html(
+        '<span class="chip chip-{} tone-{}" title="{}"><span class="shape" aria-hidden="true">{}</span> '
+        '<span class="visually-hidden">{} </span>{}</span>',
+        kind,
+        tone(label),
+        word,
+        _SHAPES[tone(label)],
+        word,
+        label.name,
+    )
+
+
+@register.simple_tag
+def shape(label: TaxonomyClass) -> SafeString:
+    return format_html('<span class="shape tone-{}" aria-hidden="true">{}</span>', tone(label), _SHAPES[tone(label)])
+
+
+@register.filter
+def thousands(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
+@register.filter
+def percent(share: float | None) -> str:
+    """0..1 as a percentage; never rounded to a certainty that it is not."""
+    if share is None:
+        return "–"
+    if 0.995 <= share < 1:
+        return "> 99 %"
+    return "< 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+
+
+@register.filter
+def share_of(part: int, whole: int) -> str:
+    return percent(part / whole) if whole else "–"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: 40 s, 3 min 20 s, 2 h 5 min."""
+    if seconds is None:
+        return "–"
+    total = int(timedelta(seconds=max(seconds, 0)).total_seconds())
+    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    if minutes:
+        return f"{minutes} min {rest} s"
+    return f"{rest} s" if total or seconds <= 0 else f"{seconds:.1f} s"
+
+
+@register.filter
+def byte_size(size: int) -> str:
+    amount = float(size)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+@register.simple_tag
+def file_url(dataset: Dataset, image: Image) -> str:
+    """The image's file; the hash in the link lets the browser keep it for good."""
+    return reverse("image_file", args=[dataset.slug, image.pk]) + f"?v={image.sha256[:12]}"
+
+
+@register.simple_tag
+def thumbnail_url(dataset: Dataset, image: Image) -> str:
+    return reverse("image_thumbnail", args=[dataset.slug, image.pk]) + f"?v={image.sha256[:12]}"
+
+
+@register.simple_tag
+def review_url(dataset: Dataset, **filters: object) -> str:
+    """A link into the queue; empty filters are left out of it."""
+    query = urlencode({name: value for name, value in filters.items() if value})
+    return reverse("review", args=[dataset.slug]) + (f"?{query}" if query else "")

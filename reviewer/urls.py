@@ -1,0 +1,40 @@
+"""One URL an action."""
+
+from django.urls import path
+
+from reviewer.views import datasets, images, me, overview, releases, review, runs, sign_in
+
+urlpatterns = [
+    path("", datasets.datasets, name="datasets"),
+    path("sign-in/", sign_in.sign_in, name="sign_in"),
+    path("sign-in/<int:pk>/<str:token>/", sign_in.sign_in_link, name="sign_in_link"),
+    path("sign-out/", sign_in.sign_out, name="sign_out"),
+    path("me/", me.me, name="me"),
+    path("me/theme/", me.theme, name="me_theme"),
+    path("me/shield/", me.shield, name="me_shield"),
+    path("runs/", runs.runs, name="runs"),
+    path("runs/<int:pk>/", runs.run, name="run"),
+    path("runs/<int:pk>/progress/", runs.progress, name="run_progress"),
+    path("runs/<int:pk>/stop/", runs.stop, name="run_stop"),
+    path("d/<slug:slug>/", overview.overview, name="overview"),
+    path("d/<slug:slug>/score/", runs.score, name="score"),
+    path("d/<slug:slug>/find-issues/", runs.find_issues, name="find_issues"),
+    path("d/<slug:slug>/review/", review.review, name="review"),
+    path("d/<slug:slug>/review/claim/", review.claim, name="review_claim"),
+    path("d/<slug:slug>/review/undo/", review.undo, name="review_undo"),
+    path("d/<slug:slug>/review/leave/", review.leave, name="review_leave"),
+    path("d/<slug:slug>/review/<int:item_id>/verdict/", review.verdict, name="review_verdict"),
+    path("d/<slug:slug>/review/<int:item_id>/skip/", review.skip, name="review_skip"),
+    path("d/<slug:slug>/images/", images.images, name="images"),
+    path("d/<slug:slug>/images/<int:pk>/", images.image, name="image"),
+    path("d/<slug:slug>/images/<int:pk>/file", images.image_file, name="image_file"),
+    path("d/<slug:slug>/images/<int:pk>/thumb", images.image_thumbnail, name="image_thumbnail"),
+    path("d/<slug:slug>/releases/", releases.releases, name="releases"),
+    path("d/<slug:slug>/releases/cut/", releases.cut, name="release_cut"),
+    path("d/<slug:slug>/releases/<int:pk>/export/", releases.export, name="release_export"),
+]
+
+handler400 = "reviewer.views.errors.bad_request"
+handler403 = "reviewer.views.errors.forbidden"
+handler404 = "reviewer.views.errors.not_found"
+handler500 = "reviewer.views.errors.server_error"

@@ -1,0 +1,150 @@
+"""Focus mode: one image, one key, the next image. Nothing is claimed or chosen inside a GET."""
+
+from uuid import uuid4
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_POST, require_safe
+
+from labeling.access import REVIEWERS, DatasetAccess, access_dataset
+from labeling.actions.claims import held_claims, hold_claims, release_claims, skip_item
+from labeling.actions.verdicts import record_verdict, undo_last
+from labeling.errors import LabelingError
+from labeling.models import SPLITS, Claim, ReviewItem, Verdict, VerdictKind
+from labeling.queries import queue
+from labeling.queue_filter import QueueFilter
+from reviewer.forms import KeyForm, VerdictForm
+from reviewer.http import PersonRequest, go_to, page_or_part, wants_part
+
+# What is shown, and the two after it, whose images the browser loads meanwhile.
+_HOLD = 3
+
+
+@require_safe
+def review(request: PersonRequest, slug: str) -> HttpResponse:
+    """The image that this person holds, or where to start."""
+    access = access_dataset(request.user, slug, *REVIEWERS)
+    filters = QueueFilter.from_query(request.GET.dict())
+    claims = held_claims(dataset=access.dataset, reviewer=request.user, filters=filters)
+    return _show(request, access, filters, claims)
+
+
+@require_POST
+def claim(request: PersonRequest, slug: str) -> HttpResponse:
+    access = access_dataset(request.user, slug, *REVIEWERS)
+    return _next(request, access)
+
+
+@require_POST
+def verdict(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
+    access = access_dataset(request.user, slug, *REVIEWERS)
+    item = get_object_or_404(ReviewItem.objects.select_related("image", "dataset"), dataset=access.dataset, pk=item_id)
+    form = VerdictForm(request.POST, classes=queue.classes_of(access.dataset))
+    if not form.is_valid():
+        return _next(request, access, problem=_first_error(form))
+    decision, key, seconds = form.parsed()
+    try:
+        saved = record_verdict(
+            item=item, reviewer=request.user, kind=decision.kind, label=decision.label, key=key, seconds=seconds
+        )
+    except LabelingError as error:
+        return _next(request, access, problem=str(error))
+    return _next(request, access, saved=_in_words(saved))
+
+
+@require_POST
+def skip(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
+    access = access_dataset(request.user, slug, *REVIEWERS)
+    item = get_object_or_404(ReviewItem, dataset=access.dataset, pk=item_id)
+    skip_item(item=item, reviewer=request.user)
+    return _next(request, access, saved="Skipped, not now.")
+
+
+@require_POST
+def undo(request: PersonRequest, slug: str) -> HttpResponse:
+    access = access_dataset(request.user, slug, *REVIEWERS)
+    form = KeyForm(request.POST)
+    if not form.is_valid():
+        return _next(request, access, problem=_first_error(form))
+    try:
+        undone = undo_last(dataset=access.dataset, reviewer=request.user, key=form.cleaned_data["key"])
+    except LabelingError as error:
+        return _next(request, access, problem=str(error))
+    if undone is None:
+        return _next(request, access, problem="There is nothing to undo: you have no standing verdict here.")
+    return _next(request, access, saved="Undone: this image is open again.")
+
+
+@require_POST
+def leave(request: PersonRequest, slug: str) -> HttpResponse:
+    access = access_dataset(request.user, slug, *REVIEWERS)
+    release_claims(dataset=access.dataset, reviewer=request.user)
+    return go_to(request, reverse("overview", args=[slug]))
+
+
+def _next(request: PersonRequest, access: DatasetAccess, *, saved: str = "", problem: str = "") -> HttpResponse:
+    """Hold the next items and show the first: as a fragment for htmx, by a redirect without JavaScript."""
+    filters = QueueFilter.from_query(request.GET.dict())
+    claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=_HOLD)
+    if wants_part(request):
+        return _show(request, access, filters, claims, saved=saved, problem=problem)
+    if problem:
+        messages.error(request, problem)
+    elif saved:
+        messages.success(request, saved)
+    parameters = filters.query() | ({} if claims else {"done": "1"})
+    query = urlencode(parameters)
+    return redirect(reverse("review", args=[access.dataset.slug]) + (f"?{query}" if query else ""))
+
+
+def _show(
+    request: PersonRequest,
+    access: DatasetAccess,
+    filters: QueueFilter,
+    claims: list[Claim],
+    *,
+    saved: str = "",
+    problem: str = "",
+) -> HttpResponse:
+    dataset = access.dataset
+    classes = queue.classes_of(dataset)
+    progress = queue.progress(dataset, request.user, filters)
+    # Empty-handed after asking for work; a mere GET has asked for nothing yet.
+    asked = request.method == "POST" or "done" in request.GET
+    context = {
+        "access": access,
+        "dataset": dataset,
+        "filters": filters,
+        "query": urlencode(filters.query()),
+        "shown": queue.shown_item(claims[0], classes) if claims else None,
+        "ahead": [held.item.image for held in claims[1:]],
+        "progress": progress,
+        "left": None if claims else queue.what_is_left(dataset, request.user, filters),
+        "nothing_for_you": not claims and (asked or not progress.open),
+        "classes": classes,
+        "splits": SPLITS,
+        "verdict_key": uuid4(),
+        "undo_key": uuid4(),
+        "saved": saved,
+        "problem": problem,
+    }
+    return page_or_part(request, "review/page.html", "review/_focus.html", context)
+
+
+def _in_words(saved: Verdict) -> str:
+    if saved.kind == VerdictKind.RELABEL and saved.label is not None:
+        return f"Saved: {saved.label.name}."
+    words = {
+        VerdictKind.KEEP: "Saved: given label kept.",
+        VerdictKind.EXCLUDE: "Saved: excluded from the dataset.",
+        VerdictKind.UNSURE: "Saved: goes to a second person.",
+    }
+    return words.get(VerdictKind(saved.kind), "Saved.")
+
+
+def _first_error(form: VerdictForm | KeyForm) -> str:
+    field, errors = next(iter(form.errors.items()))
+    return f"Not saved: {field}: {errors[0]}"
