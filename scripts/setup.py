@@ -42,10 +42,7 @@ def better_python() -> str:
     for minor in range(NEWEST_TENSORFLOW_PYTHON[1], OLDEST_PYTHON[1] - 1, -1):
         candidate = shutil.which("python3.{}".format(minor))
         # A version manager's shim may be on PATH without the Python behind it; a Debian Python may lack venv.
-        if (
-            candidate
-            and subprocess.call([candidate, "-c", "import ensurepip"], stderr=subprocess.DEVNULL) == 0
-        ):
+        if candidate and subprocess.call([candidate, "-c", "import ensurepip"], stderr=subprocess.DEVNULL) == 0:
             return candidate
     return ""
 
@@ -62,12 +59,7 @@ def fingerprint() -> str:
 
 def is_up_to_date(wanted: str) -> bool:
     """Say whether `.venv` was finished with the fingerprint `wanted`."""
-    return (
-        VENV_PYTHON.exists()
-        and not UNFINISHED.exists()
-        and STAMP.exists()
-        and STAMP.read_text().strip() == wanted
-    )
+    return VENV_PYTHON.exists() and not UNFINISHED.exists() and STAMP.exists() and STAMP.read_text().strip() == wanted
 
 
 def venv_works() -> bool:
@@ -76,9 +68,7 @@ def venv_works() -> bool:
         return False
     probe = "import sys, pip; print(sys.version)"
     try:
-        found = subprocess.run(
-            [str(VENV_PYTHON), "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        found = subprocess.run([str(VENV_PYTHON), "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:
         return False
     return found.returncode == 0 and found.stdout.decode().strip() == sys.version.strip()
@@ -131,9 +121,7 @@ def main() -> int:
     if not python_is_fully_supported():
         say(
             "TensorFlow has no build for Python {}: Winnow will score and serve compiled models, "
-            "but not convert or train any. For all of it: make setup PYTHON=/path/to/python3.13".format(
-                running
-            )
+            "but not convert or train any. For all of it: make setup PYTHON=/path/to/python3.13".format(running)
         )
     if shutil.which("npm") is None:
         say(

@@ -1,0 +1,18 @@
+"""`make bench`: run every measurement, or those that are named."""
+
+import argparse
+
+from benchmarks import end_to_end
+
+SUITES = {"end_to_end": end_to_end.run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suite", nargs="*", metavar="SUITE", help=f"which ones: {', '.join(SUITES)} (default all)")
+    for name in parser.parse_args().suite or SUITES:
+        SUITES[name]()
+
+
+if __name__ == "__main__":
+    main()
