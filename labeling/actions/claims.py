@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from labeling.models import Claim, Dataset, ItemState, Person, ReviewItem, Skip, Verdict
+from labeling.queries.queue_part import filtered_items
 from labeling.queue_filter import QueueFilter
 
 SKIP_FOR = timedelta(hours=12)
@@ -23,16 +24,7 @@ def lease() -> timedelta:
 
 def matching_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewItem]:
     """The unsettled items of this part of the queue, worst first."""
-    items = ReviewItem.objects.filter(~Q(state=ItemState.SETTLED), dataset=dataset)
-    if not filters.everything:
-        items = items.filter(suspected=True)
-    if filters.split:
-        items = items.filter(image__split=filters.split)
-    if filters.given:
-        items = items.filter(image__given_class__name=filters.given)
-    if filters.suggested:
-        items = items.filter(suggested_class__name=filters.suggested)
-    return items.order_by("label_quality", "id")
+    return filtered_items(dataset, filters).exclude(state=ItemState.SETTLED).order_by("label_quality", "id")
 
 
 def claimable_items(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> QuerySet[ReviewItem]:
@@ -48,7 +40,7 @@ def claimable_items(dataset: Dataset, reviewer: Person, filters: QueueFilter) ->
 
 def held_claims(*, dataset: Dataset, reviewer: Person, filters: QueueFilter) -> list[Claim]:
     """The live claims of this person that match, the one to be shown first. A read: nothing is claimed."""
-    return list(_held(dataset, reviewer, filters))
+    return _held(dataset, reviewer, filters)
 
 
 def hold_claims(*, dataset: Dataset, reviewer: Person, filters: QueueFilter, hold: int = 3) -> list[Claim]:
@@ -58,9 +50,9 @@ def hold_claims(*, dataset: Dataset, reviewer: Person, filters: QueueFilter, hol
         the live claims, the one to be shown first; empty when nothing is left for this person.
     """
     with transaction.atomic():
-        mine = Claim.objects.filter(reviewer=reviewer, item__dataset=dataset)
-        keep = list(_held(dataset, reviewer, filters).values_list("pk", flat=True))
-        mine.exclude(pk__in=keep).delete()
+        keep = _held(dataset, reviewer, filters)
+        mine = Claim.objects.filter(pk__in=_own_claims(dataset, reviewer))
+        mine.exclude(pk__in=[claim.pk for claim in keep]).delete()
         mine.update(lease_expires_at=timezone.now() + lease())
         missing = hold - len(keep)
         while missing > 0:
@@ -68,13 +60,13 @@ def hold_claims(*, dataset: Dataset, reviewer: Person, filters: QueueFilter, hol
             if won is None:
                 break
             missing -= won
-        return list(_held(dataset, reviewer, filters))
+        return _held(dataset, reviewer, filters)
 
 
 def release_claims(*, dataset: Dataset, reviewer: Person) -> int:
     """Give every claim back, as when leaving the page."""
     with transaction.atomic():
-        released, _ = Claim.objects.filter(reviewer=reviewer, item__dataset=dataset).delete()
+        released, _ = Claim.objects.filter(pk__in=_own_claims(dataset, reviewer)).delete()
     return released
 
 
@@ -85,17 +77,26 @@ def skip_item(*, item: ReviewItem, reviewer: Person) -> None:
         Skip.objects.update_or_create(item=item, reviewer=reviewer, defaults={"until": timezone.now() + SKIP_FOR})
 
 
-def _held(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> QuerySet[Claim]:
-    matching = matching_items(dataset, filters).order_by()
-    return (
-        Claim.objects.filter(
-            Q(item__in=matching) | Q(returned=True, item__dataset=dataset),
-            reviewer=reviewer,
-            lease_expires_at__gt=timezone.now(),
-        )
+def _own_claims(dataset: Dataset, reviewer: Person) -> list[int]:
+    """The few claims that a person has in a dataset, by key: a join would make the planner walk all its items."""
+    own = Claim.objects.filter(reviewer=reviewer).select_related("item").only("item__dataset")
+    return [claim.pk for claim in own if claim.item.dataset_id == dataset.pk]
+
+
+def _held(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> list[Claim]:
+    own = (
+        Claim.objects.filter(pk__in=_own_claims(dataset, reviewer), lease_expires_at__gt=timezone.now())
         .select_related("item__image__given_class", "item__image__current_class", "item__suggested_class")
         .order_by("-returned", "item__label_quality", "item_id")
     )
+    held = list(own)
+    matching = set(
+        matching_items(dataset, filters)
+        .order_by()
+        .filter(pk__in=[claim.item_id for claim in held])
+        .values_list("pk", flat=True)
+    )
+    return [claim for claim in held if claim.returned or claim.item_id in matching]
 
 
 def _claim_some(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted: int) -> int | None:

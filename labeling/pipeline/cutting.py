@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from inference.splits import assign_splits
 
 from inference.errors import InferenceError
+from inference.splits import assign_splits
 from labeling.actions.releases import NewEntry, freeze_release
 from labeling.actions.verdicts import deciding_verdicts
 from labeling.errors import NothingToDo, ReleaseRefused, WrongUsage

@@ -1,8 +1,8 @@
 """Near-duplicate groups of a dataset, from the hashes of the import."""
 
 import numpy as np
-from inference.duplicates import group_near_duplicates
 
+from inference.duplicates import group_near_duplicates
 from labeling.actions.imports import set_duplicate_groups
 from labeling.models import Dataset
 

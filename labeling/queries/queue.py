@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Min, Q
 from django.utils import timezone
 
 from labeling.actions.claims import claimable_items, matching_items
@@ -19,6 +19,7 @@ from labeling.models import (
     Verdict,
     VerdictKind,
 )
+from labeling.queries.queue_part import filtered_items
 from labeling.queue_filter import QueueFilter
 
 # Digits first; letters that no other action uses for the classes after the tenth.
@@ -136,20 +137,6 @@ def what_is_left(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> Wh
         else claimable_items(dataset, reviewer, replace(filters, everything=True)).count(),
         out_of_reach=here,
     )
-
-
-def filtered_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewItem]:
-    """The items of this part of the queue, settled ones too."""
-    items = ReviewItem.objects.filter(dataset=dataset)
-    if not filters.everything:
-        items = items.filter(suspected=True)
-    if filters.split:
-        items = items.filter(image__split=filters.split)
-    if filters.given:
-        items = items.filter(image__given_class__name=filters.given)
-    if filters.suggested:
-        items = items.filter(suggested_class__name=filters.suggested)
-    return items
 
 
 def _predicted_class(prediction: Prediction) -> TaxonomyClass | None:
