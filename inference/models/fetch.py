@@ -102,22 +102,20 @@ def _build(name: str, package: Path, out: Path, say: Progress) -> None:
         "CUDA_VISIBLE_DEVICES": "-1",
     }
     with tempfile.TemporaryFile() as complaints:
-        child = subprocess.Popen(
+        with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=complaints,
             env=environment,
             text=True,
-        )
-        try:
-            if child.stdout is not None:
-                for line in child.stdout:
+        ) as child:
+            try:
+                for line in child.stdout or ():
                     say(line.strip())
-            code = child.wait()
-        finally:
-            child.kill()
-            child.wait()
+                code = child.wait()
+            finally:
+                child.kill()
         if code != 0:
             complaints.seek(0)
             said = complaints.read().decode("utf-8", "replace").strip().splitlines()

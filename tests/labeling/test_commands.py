@@ -82,6 +82,22 @@ def test_json_is_one_object_on_the_last_line(folder: Path) -> None:
 
 
 @pytest.mark.django_db
+def test_a_manifest_gives_labels_splits_and_sources(folder: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "labels.csv"
+    manifest.write_text(
+        "path,label,split,source\n"
+        "train/drawings/img_000.png,hentai,val,host.example\n"
+        "train/drawings/img_001.png,neutral,,\n"
+        "train/drawings/gone.png,neutral,,\n"
+    )
+    summary = facts("import_images", str(folder), "--dataset", "set", "--taxonomy", "five", "--labels", str(manifest))
+    assert (summary["added"], summary["refused"]) == (2, 1)
+    image = Dataset.objects.get(slug="set").images.select_related("given_class", "source").get(path__endswith="000.png")
+    assert image.source is not None
+    assert (image.given_class.name, image.split, image.source.name) == ("hentai", "validation", "host.example")
+
+
+@pytest.mark.django_db
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(folder: Path) -> None:
     (folder / "train" / "drawins").mkdir()
     (folder / "train" / "drawins" / "x.jpg").write_bytes(b"x")

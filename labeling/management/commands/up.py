@@ -19,6 +19,7 @@ from labeling.actions.people import add_person
 from labeling.errors import LabelingError, WrongUsage
 from labeling.importers.folders import read_folder
 from labeling.management.base import WinnowCommand
+from labeling.management.parent import PARENT_VARIABLE
 from labeling.pipeline.demo import make_demo
 from labeling.pipeline.preparing import prepare_dataset
 from labeling.taxonomies import TaxonomySpec, fitting_taxonomy, load_taxonomy
@@ -109,7 +110,7 @@ def _check_port_is_free(host: str, port: int) -> None:
 def _serve(host: str, port: int, greet: Any) -> None:
     """Run the web server and the worker until one of them ends or somebody stops this process."""
     signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "reviewer.settings"}
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "reviewer.settings", PARENT_VARIABLE: str(os.getpid())}
     children = {
         "web": subprocess.Popen(_web_command(host, port), cwd=settings.BASE_DIR, env=environment),
         "worker": subprocess.Popen(
@@ -139,19 +140,8 @@ def _web_command(host: str, port: int) -> list[str]:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if sys.platform == "win32":  # gunicorn does not run there
         return [sys.executable, "manage.py", "runserver", address, "--noreload", "--insecure"]
-    return [
-        *(sys.executable, "-m", "gunicorn", "reviewer.wsgi:application", "--bind", address),
-        *(
-            "--workers",
-            "2",
-            "--threads",
-            "4",
-            "--worker-tmp-dir",
-            str(settings.WINNOW_HOME),
-            "--log-level",
-            "warning",
-        ),
-    ]
+    config = "python:reviewer.gunicorn_config"
+    return [sys.executable, "-m", "gunicorn", "reviewer.wsgi:application", "--bind", address, "--config", config]
 
 
 def _wait_until_reachable(host: str, port: int, web: "subprocess.Popen[bytes]") -> None:

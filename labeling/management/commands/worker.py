@@ -6,6 +6,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from labeling.management.base import bring_database_up_to_date
+from labeling.management.parent import end_with_parent
 from labeling.tasks import requeue_dead_runs
 
 
@@ -13,6 +14,7 @@ class Command(BaseCommand):
     help = "Carry out queued runs until stopped; first hands on the runs whose process died."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        end_with_parent()
         bring_database_up_to_date()
         requeue_dead_runs()
         call_command("db_worker", interval=0.5, startup_delay=False, reload=False, verbosity=options["verbosity"])
