@@ -22,12 +22,17 @@ def start_run(*, dataset: Dataset, kind: RunKind, parameters: dict[str, Any], pe
 
 
 def requeue_dead_runs() -> int:
-    """Hand runs whose process died to the worker again; they go on where they stopped."""
+    """Hand runs whose process died, and queued ones whose task was lost, to the worker again.
+
+    A run that is handed over twice is carried out once: `carry_out` looks at its state, and a run holds its lock.
+    """
     dead = [run for run in dead_runs() if run.kind in _JOBS]
     for run in dead:
         logger.warning("Run %s (%s of %s) lost its process; it goes on.", run.pk, run.kind, run.dataset)
+    waiting = list(Run.objects.filter(state=RunState.QUEUED, kind__in=_JOBS))
+    for run in (*dead, *waiting):
         carry_out.enqueue(run.pk)
-    return len(dead)
+    return len(dead) + len(waiting)
 
 
 @task()

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -43,7 +44,12 @@ def env_list(name: str, default: list[str]) -> list[str]:
 
 
 WINNOW_HOME = Path(os.environ.get("WINNOW_HOME") or BASE_DIR / "var").expanduser().resolve()
-WINNOW_HOME.mkdir(parents=True, exist_ok=True)
+try:
+    WINNOW_HOME.mkdir(parents=True, exist_ok=True)
+except OSError as error:
+    raise ImproperlyConfigured(
+        f"WINNOW_HOME must be a folder that can be made and written, but {WINNOW_HOME} cannot: {error.strerror}."
+    ) from error
 MEDIA_ROOT = WINNOW_HOME / "media"
 THUMBNAILS_ROOT = MEDIA_ROOT / "thumbnails"
 MODELS_ROOT = WINNOW_HOME / "models"
@@ -126,23 +132,42 @@ TEMPLATES = [
     },
 ]
 
-# SQLite unless DATABASE_URL says otherwise. WAL with immediate transactions is what keeps "database is
-# locked" away when many people write at once (measured; CONTRIBUTING, decisions).
-DATABASES = {
-    "default": dj_database_url.parse(
-        os.environ.get("DATABASE_URL") or f"sqlite:///{WINNOW_HOME / 'winnow.sqlite3'}",
-        conn_max_age=600,
-        conn_health_checks=True,
-    )
-}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"]["OPTIONS"] = {
-        "timeout": 20,
-        "transaction_mode": "IMMEDIATE",
-        "init_command": (
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-32000; PRAGMA temp_store=MEMORY;"
-        ),
+
+def _database() -> dj_database_url.DBConfig:
+    """What DATABASE_URL names, else SQLite in this home.
+
+    WAL with immediate transactions is what keeps "database is locked" away when many people write at once (measured;
+    CONTRIBUTING, decisions).
+    """
+    url = os.environ.get("DATABASE_URL", "").strip()
+    config: dj_database_url.DBConfig = {
+        "ENGINE": "django.db.backends.sqlite3",
+        # Not by way of a URL: a home may have any name.
+        "NAME": str(WINNOW_HOME / "winnow.sqlite3"),
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
     }
+    if url:
+        try:
+            config = dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
+        except (ValueError, KeyError) as error:
+            raise ImproperlyConfigured(
+                "DATABASE_URL must be like postgresql://user:password@host/name or sqlite:////path/to/file, "
+                f"but it is of the kind {url.partition(':')[0]!r}."
+            ) from error
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        config["OPTIONS"] = {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": (
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
+                "PRAGMA cache_size=-32000; PRAGMA temp_store=MEMORY;"
+            ),
+        }
+    return config
+
+
+DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default"]}}
@@ -179,7 +204,9 @@ CONTENT_SECURITY_POLICY = {
 }
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = os.environ.get("TZ") or "UTC"
+TIME_ZONE = os.environ.get("TZ", "").strip() or "UTC"
+if TIME_ZONE not in available_timezones():
+    raise ImproperlyConfigured(f"TZ must be a time zone such as UTC or Europe/Zurich, but it is {TIME_ZONE!r}.")
 USE_TZ = True
 USE_I18N = False
 
@@ -197,10 +224,13 @@ CLAIM_LEASE_SECONDS = env_int("CLAIM_LEASE_SECONDS", 600, least=5)
 # An image with more pixels than this is refused before it is decoded.
 MAX_IMAGE_PIXELS = env_int("MAX_IMAGE_PIXELS", 100_000_000, least=1)
 
+LOG_LEVEL = os.environ.get("LOG_LEVEL", "").strip().upper() or "INFO"
+if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+    raise ImproperlyConfigured(f"LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL, but it is {LOG_LEVEL!r}.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }

@@ -66,6 +66,10 @@ def dataset_for_import(slug: str, spec: TaxonomySpec) -> Dataset:
         dataset, _ = Dataset.objects.select_related("taxonomy").get_or_create(
             slug=slug, defaults={"title": slug.replace("-", " ").capitalize(), "taxonomy": taxonomy}
         )
+        if dataset.taxonomy_id != taxonomy.pk and not dataset.images.exists():
+            # An import that could use nothing leaves the name, but nothing that depends on its taxonomy.
+            dataset.taxonomy = taxonomy
+            dataset.save(update_fields=["taxonomy"])
         if dataset.taxonomy_id != taxonomy.pk:
             raise WrongUsage(
                 f"The dataset {slug} has the taxonomy {dataset.taxonomy}, not {taxonomy}. "

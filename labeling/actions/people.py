@@ -1,8 +1,10 @@
 """People: accounts, memberships and one-time sign-in links."""
 
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from labeling.errors import WrongUsage
 from labeling.models import Dataset, Membership, Person, Role
 
 
@@ -29,7 +31,14 @@ def add_person(*, name: str, superuser: bool = False) -> tuple[Person, bool]:
 
     Returns:
         the person, and whether it was made now. Without a password one signs in by a link.
+
+    Raises:
+        WrongUsage: the name is empty, too long, or has characters that a name may not have.
     """
+    try:
+        Person._meta.get_field("username").clean(name, None)
+    except ValidationError as error:
+        raise WrongUsage(f"{name[:40]!r} cannot be a name: {' '.join(error.messages)}") from error
     with transaction.atomic():
         person, created = Person.objects.get_or_create(
             username=name, defaults={"is_superuser": superuser, "is_staff": superuser}

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from labeling.models import ModelVersion, Prediction, Run, Taxonomy
+from labeling.models import Dataset, ModelVersion, Prediction, Run, Taxonomy
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,14 @@ def add_predictions(*, run: Run, model_version: ModelVersion, predictions: Seque
             )
             for new in predictions
         )
+
+
+def drop_predictions_without_embedding(*, dataset: Dataset, model_version: ModelVersion, rows: int) -> int:
+    """Remove predictions that name a row at or past `rows`, the rows that the embedding file still has.
+
+    They are scored again. Nothing that people decided depends on them.
+    """
+    with transaction.atomic():
+        lost = Prediction.objects.filter(image__dataset=dataset, model_version=model_version, embedding_row__gte=rows)
+        dropped, _ = lost.delete()
+    return dropped

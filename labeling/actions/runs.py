@@ -4,6 +4,7 @@ Whether a run is alive is decided by a file lock that its process holds: the sys
 process dies, by whatever cause. Runs of other machines (PostgreSQL) are judged by their heartbeat.
 """
 
+import hashlib
 import logging
 import socket
 import threading
@@ -19,6 +20,7 @@ from django.utils import timezone
 from filelock import FileLock, Timeout
 
 from labeling.errors import LabelingError, RunInProgress, RunStopped
+from labeling.importers.paths import MAX_STORED_BYTES
 from labeling.models import Dataset, Person, Run, RunKind, RunRefusal, RunState
 
 logger = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ class RunReporter:
     def refuse(self, path: str, code: str, reason: str) -> None:
         """Record a file that could not be used; the run goes on."""
         RunRefusal.objects.update_or_create(
-            run=self.run, path=path[:4096], code=code[:40], defaults={"reason": reason[:500]}
+            run=self.run, path=_shortened(path), code=code[:40], defaults={"reason": reason[:500]}
         )
 
     def _write(self) -> None:
@@ -76,6 +78,14 @@ class RunReporter:
         self._stop = Run.objects.filter(pk=self.run.pk, stop_requested=True).exists()
         if self._listener:
             self._listener(self.run.done, self.run.total, self.run.stage)
+
+
+def _shortened(path: str) -> str:
+    """A path that fits an index: one that is too long keeps its ends and a digest of all of it."""
+    if len(path.encode()) <= MAX_STORED_BYTES:
+        return path
+    digest = hashlib.sha256(path.encode()).hexdigest()[:16]
+    return f"{path[:200]} … {path[-200:]} ({digest})"
 
 
 @contextmanager

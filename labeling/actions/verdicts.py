@@ -6,9 +6,11 @@ too. So everything that a page shows about an image's state can be recomputed fr
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from labeling.actions.claims import lease
@@ -59,14 +61,23 @@ def fold(given_class_id: int, verdicts: Iterable[Verdict]) -> Standing:
     return Standing(label_id, last.kind == VerdictKind.EXCLUDE, ItemState.SETTLED, last)
 
 
-def deciding_verdicts(dataset: Dataset) -> dict[int, int]:
-    """Image pk → pk of the verdict that decides its label now, for every image of the dataset with one."""
-    by_image: dict[int, list[Verdict]] = {}
-    for verdict in Verdict.objects.filter(image__dataset=dataset).order_by("id").iterator():
-        by_image.setdefault(verdict.image_id, []).append(verdict)
-    # The given label plays no part in which verdict decides.
-    standings = {image_id: fold(0, verdicts) for image_id, verdicts in by_image.items()}
-    return {image_id: one.deciding.pk for image_id, one in standings.items() if one.deciding is not None}
+def standings_of(dataset: Dataset) -> dict[int, Standing]:
+    """Image pk → its standing, for every image of the dataset with a verdict, all as of one moment.
+
+    One query reads it all, so labels, exclusions and the verdicts behind them fit each other whatever people decide
+    meanwhile.
+    """
+    verdicts = (
+        Verdict.objects.filter(image__dataset=dataset)
+        .order_by("image_id", "id")
+        .annotate(given_class_id=F("image__given_class_id"))
+    )
+    return {
+        image_id: fold(given_class_id, of_image)
+        for (image_id, given_class_id), of_image in groupby(
+            list(verdicts), key=lambda verdict: (verdict.image_id, verdict.given_class_id)
+        )
+    }
 
 
 def record_verdict(

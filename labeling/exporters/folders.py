@@ -32,13 +32,14 @@ def export_folders(
 
     Returns:
         the images that could not be written because their source file is gone or changed. The export is complete
-        without them and its manifest does not name them.
+        without them and its manifest does not name them; once they are back, export to another folder.
 
     Raises:
         ExportRefused: the target holds something else, or cannot be written.
     """
-    if is_exported(head, target):
-        return []
+    exported = finished_export(head, target)
+    if exported is not None:
+        return exported
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportRefused(
             f"{target} exists and is not empty: an export replaces nothing. Name a new folder, or empty this one."
@@ -58,13 +59,15 @@ def export_folders(
     return missing
 
 
-def is_exported(head: ExportHead, target: Path) -> bool:
-    """Whether the target already is a finished export of this very release."""
+def finished_export(head: ExportHead, target: Path) -> list[Missing] | None:
+    """What a finished export of this very release in `target` is missing; None when there is no such export."""
     try:
         written = json.loads((target / HEAD_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(written, dict) and written.get("content_hash") == head.content_hash and not written["missing"]
+        if written["content_hash"] != head.content_hash:
+            return None
+        return [Missing(**one) for one in written["missing"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _write(

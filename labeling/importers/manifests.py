@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from labeling.errors import WrongUsage
-from labeling.importers.paths import escape, unescape
+from labeling.importers.paths import escape, is_storable, unescape
 from labeling.importers.records import Found, ImageRecord, Refusal, split_named, unknown_split
+
+MAX_LABEL = 300
+_MAX_FIELD = 1 << 24
 
 
 def read_manifest(manifest: Path, root: Path) -> Found:
@@ -50,8 +53,12 @@ def _record(row: Mapping[str, Any], where: str, root: Path, resolved_root: Path,
             )
         )
         return None
-    relative = Path(given_path) if Path(given_path).is_absolute() else root / unescape(given_path)
-    path = Path(os.path.normpath(relative))
+    texts = [given_path, label, str(row.get("split") or ""), str(row.get("source") or "")]
+    if not all(is_storable(text) for text in texts) or len(label) > MAX_LABEL:
+        reason = f"Expected UTF-8 text without NUL and a label of at most {MAX_LABEL} characters."
+        found.refusals.append(Refusal(where, "bad_row", reason))
+        return None
+    path = _located(given_path, root)
     if not path.is_relative_to(root) or not Path(os.path.realpath(path)).is_relative_to(resolved_root):
         found.refusals.append(
             Refusal(escape(Path(given_path)), "link_leaves", f"{where}: the path leads out of the folder {root}.")
@@ -65,6 +72,14 @@ def _record(row: Mapping[str, Any], where: str, root: Path, resolved_root: Path,
         return None
     source = str(row.get("source") or "").strip() or escape(Path(root.name))
     return ImageRecord(path=path, stored_path=stored, label=label.strip(), split=split, source=source[:300])
+
+
+def _located(given_path: str, root: Path) -> Path:
+    named = Path(given_path)
+    if named.is_absolute():
+        # The root was resolved; an absolute path may name it through a link.
+        return Path(os.path.realpath(named.parent)) / named.name
+    return Path(os.path.normpath(root / unescape(given_path)))
 
 
 def _rows(manifest: Path, found: Found) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -84,6 +99,7 @@ def _rows(manifest: Path, found: Found) -> Iterator[tuple[int, Mapping[str, Any]
 
 
 def _csv_rows(manifest: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    csv.field_size_limit(_MAX_FIELD)  # a long field costs its row, not the file
     with manifest.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t" if manifest.suffix.lower() == ".tsv" else ",")
         columns = [column.strip().casefold() for column in reader.fieldnames or []]

@@ -8,12 +8,27 @@ import os
 import re
 from pathlib import Path, PurePath
 
+MAX_STORED_BYTES = 2000
+"""A longer path does not fit PostgreSQL's index, which holds 2,704 bytes with all that goes with it."""
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
 
 def escape(relative: PurePath) -> str:
     """The stored form of a relative path."""
-    text = "/".join(relative.parts)
+    return _escape_text("/".join(relative.parts))
+
+
+def escape_root(root: Path) -> str:
+    """The stored form of an absolute path."""
+    return _escape_text(str(root))
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database and a file system can hold this text: no NUL, nothing that UTF-8 cannot write."""
+    return "\0" not in text and not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
+def _escape_text(text: str) -> str:
     written = []
     for character in text:
         code = ord(character)
@@ -29,7 +44,7 @@ def escape(relative: PurePath) -> str:
 
 
 def unescape(stored: str) -> PurePath:
-    """The relative path that `escape` stored."""
+    """The path that `escape` or `escape_root` stored."""
     if "\\" not in stored:
         return PurePath(stored)
     raw = b"".join(
@@ -45,7 +60,7 @@ def absolute_path(root: str, stored: str) -> Path:
     Raises:
         ValueError: the path leaves the root (a link was changed after the import).
     """
-    base = Path(root)
+    base = Path(unescape(root))
     path = base / unescape(stored)
     if not path.resolve().is_relative_to(base.resolve()):
         raise ValueError(f"{stored} leads out of its source folder {root}.")

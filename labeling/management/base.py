@@ -1,18 +1,22 @@
 """What all of Winnow's commands share: exit codes, `--json`, progress on stderr.
 
 A command is arguments → one call → one summary. `carry_out` returns the summary; a dataclass or a dict.
-Exit codes: 0 done, 1 done with some files refused, 2 wrong usage or nothing done, 130 stopped from the keyboard.
+Exit codes: 0 done, 1 done with some files refused, 2 wrong usage or nothing done, 3 a fault or no database, 130
+stopped from the keyboard.
 """
 
 import json
 import sys
+import traceback
+from argparse import ArgumentTypeError
+from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from filelock import FileLock
 from tqdm import tqdm
@@ -20,7 +24,19 @@ from tqdm import tqdm
 from labeling.errors import LabelingError, RunStopped
 from labeling.pipeline import InferenceError
 
-EXIT_DONE, EXIT_SOME_REFUSED, EXIT_NOTHING, EXIT_STOPPED = 0, 1, 2, 130
+EXIT_DONE, EXIT_SOME_REFUSED, EXIT_NOTHING, EXIT_FAULT, EXIT_STOPPED = 0, 1, 2, 3, 130
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """An argument type: a whole number within bounds."""
+
+    def parse(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least or (most is not None and int(text) > most):
+            bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+            raise ArgumentTypeError(f"expected a whole number {bounds}, received {text!r}")
+        return int(text)
+
+    return parse
 
 
 class ProgressBar:
@@ -94,6 +110,12 @@ class WinnowCommand(BaseCommand):
             self._end(options, str(stopped), EXIT_STOPPED)
         except (LabelingError, InferenceError) as error:
             self._end(options, str(error), EXIT_NOTHING)
+        except DatabaseError as error:
+            # The message may hold an address, never a password: drivers leave it out.
+            self._end(options, f"The database of DATABASE_URL cannot be used: {error}".strip(), EXIT_FAULT)
+        except Exception as error:
+            traceback.print_exc()
+            self._end(options, f"A fault of Winnow: {type(error).__name__}. Please report the lines above.", EXIT_FAULT)
         except KeyboardInterrupt:
             self._end(
                 options,

@@ -9,12 +9,13 @@ import numpy as np
 from inference.errors import InferenceError
 from inference.splits import assign_splits
 from labeling.actions.releases import NewEntry, freeze_release
-from labeling.actions.verdicts import deciding_verdicts
+from labeling.actions.verdicts import fold, standings_of
 from labeling.errors import NothingToDo, ReleaseRefused, WrongUsage
 from labeling.models import SPLITS, Dataset, ItemState, Person, Release, Run, RunKind, RunState
 from labeling.pipeline.grouping import group_duplicates
 
 DEFAULT_RATIOS = (80, 10, 10)
+MAX_NOTE = 500
 _NAMED = 5
 
 
@@ -27,6 +28,7 @@ class _Candidate:
     group: int
     label_id: int
     label_name: str
+    verdict_id: int | None
     label_quality: float | None
 
 
@@ -71,6 +73,8 @@ def cut_release(
         NothingToDo: no image is left, or nothing changed since the last release.
         WrongUsage: the ratios do not fit the images.
     """
+    if len(note) > MAX_NOTE:
+        raise WrongUsage(f"A note has at most {MAX_NOTE} characters, but this one has {len(note)}.")
     group_duplicates(dataset)
     left_out: Counter[str] = Counter()
     candidates = _one_of_identical(_candidates(dataset, left_out), left_out, leave_out_conflicts)
@@ -78,7 +82,6 @@ def cut_release(
         raise NothingToDo(f"There is no image to release in {dataset.slug}: {_counted(left_out) or 'it is empty'}.")
     settled = _keep_groups_whole(_assign(candidates, ratios), left_out)
     _check_no_leak(settled)
-    verdicts = deciding_verdicts(dataset)
     new_splits: dict[str, list[int]] = defaultdict(list)
     had_split = {candidate.image_id for candidate in candidates if candidate.split}
     for candidate in settled:
@@ -93,7 +96,7 @@ def cut_release(
                 split=candidate.split,
                 label_id=candidate.label_id,
                 label_name=candidate.label_name,
-                verdict_id=verdicts.get(candidate.image_id),
+                verdict_id=candidate.verdict_id,
                 label_quality=candidate.label_quality,
             )
             for candidate in settled
@@ -108,27 +111,34 @@ def cut_release(
 
 
 def _candidates(dataset: Dataset, left_out: Counter[str]) -> list[_Candidate]:
+    """Every image that may go in, with the label that its verdicts give it at this moment."""
+    names = dict(dataset.taxonomy.classes.values_list("pk", "name"))
+    standings = standings_of(dataset)
     candidates = []
     rows = dataset.images.order_by("pk").values_list(
-        "pk",
-        "path",
-        "sha256",
-        "split",
-        "duplicate_group_id",
-        "current_class_id",
-        "current_class__name",
-        "item__label_quality",
-        "excluded",
-        "item__state",
+        "pk", "path", "sha256", "split", "duplicate_group_id", "given_class_id", "item__label_quality"
     )
-    for row in rows.iterator():
-        pk, path, sha256, split, group, label_id, label_name, quality, excluded, state = row
-        if excluded:
+    for pk, path, sha256, split, group, given_class_id, quality in rows.iterator():
+        standing = standings.get(pk) or fold(given_class_id, ())
+        if standing.excluded:
             left_out["excluded by a reviewer"] += 1
-        elif state == ItemState.UNSURE:
+        elif standing.state == ItemState.UNSURE:
             left_out["unsure, waits for a second person"] += 1
         else:
-            candidates.append(_Candidate(pk, path, sha256, split, group or pk, label_id, label_name, quality))
+            label_id, verdict = standing.current_class_id, standing.deciding
+            candidates.append(
+                _Candidate(
+                    image_id=pk,
+                    path=path,
+                    sha256=sha256,
+                    split=split,
+                    group=group or pk,
+                    label_id=label_id,
+                    label_name=names[label_id],
+                    verdict_id=verdict.pk if verdict else None,
+                    label_quality=quality,
+                )
+            )
     return candidates
 
 

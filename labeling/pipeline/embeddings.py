@@ -12,6 +12,7 @@ import numpy.typing as npt
 from django.conf import settings
 from django.db.models import Max
 
+from labeling.errors import LabelingError
 from labeling.models import Dataset, ModelVersion, Prediction
 
 
@@ -19,6 +20,7 @@ class EmbeddingFile:
     """The embeddings of one dataset by one model version: rows of `size` float16 values."""
 
     def __init__(self, dataset: Dataset, model_version: ModelVersion) -> None:
+        self._dataset = dataset
         self.size = model_version.embedding_size
         self.path = Path(settings.EMBEDDINGS_ROOT) / str(dataset.pk) / f"{model_version.pk}.f16"
         last = Prediction.objects.filter(image__dataset=dataset, model_version=model_version).aggregate(
@@ -45,5 +47,16 @@ class EmbeddingFile:
         """The (N, size) rows of these numbers; read through a memory map, so only these are loaded."""
         if not len(numbers):
             return np.empty((0, self.size), dtype=np.float16)
-        stored = np.memmap(self.path, dtype=np.float16, mode="r").reshape(-1, self.size)
+        there = self.whole_rows()
+        if int(numbers.max()) >= there:
+            raise LabelingError(
+                f"The embeddings in {self.path} are not all there: expected row {int(numbers.max())}, found {there} "
+                f"rows. Run `manage.py score {self._dataset.slug}`: it scores the images without embeddings again."
+            )
+        # What a write that was cut short left behind the last whole row is not looked at.
+        stored = np.memmap(self.path, dtype=np.float16, mode="r", shape=(there, self.size))
         return np.asarray(stored[numbers])
+
+    def whole_rows(self) -> int:
+        """How many whole rows the file holds; 0 where there is no file."""
+        return self.path.stat().st_size // (self.size * 2) if self.path.exists() else 0

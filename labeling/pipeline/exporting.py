@@ -7,8 +7,8 @@ from pathlib import Path
 from django.conf import settings
 
 from labeling.actions.runs import Listener, running
-from labeling.errors import WrongUsage
-from labeling.exporters.folders import export_folders, is_exported
+from labeling.errors import ExportRefused, WrongUsage
+from labeling.exporters.folders import export_folders, finished_export
 from labeling.exporters.rows import ExportHead, ExportRow, Missing
 from labeling.importers.paths import unescape
 from labeling.models import SPLITS, Dataset, Person, Release, Run, RunKind, VerdictKind
@@ -69,6 +69,7 @@ def export_release(
         raise WrongUsage(f"Unknown export format {export_format!r}: expected {', '.join(FORMATS)}.")
     head = _head(release)
     target = target.expanduser().absolute()
+    _check_outside_sources(release.dataset, target)
     with running(
         dataset=release.dataset,
         kind=RunKind.EXPORT,
@@ -78,7 +79,7 @@ def export_release(
         listener=listener,
     ) as reporter:
         total = release.entries.count()
-        already = is_exported(head, target)
+        already = finished_export(head, target) is not None
         reporter.stage("already exported" if already else "copying images", total, done=total if already else 0)
         missing = FORMATS[export_format](head, _rows(release), target, advance=reporter.advance)
         for one in missing:
@@ -93,6 +94,13 @@ def export_release(
         )
         reporter.run.summary = asdict(summary) | {"missing": len(missing)}
     return summary
+
+
+def _check_outside_sources(dataset: Dataset, target: Path) -> None:
+    """Source folders are never written, and an export inside one would be imported as images the next time."""
+    for root in dataset.roots.values_list("path", flat=True):
+        if target.resolve().is_relative_to(Path(unescape(root)).resolve()):
+            raise ExportRefused(f"{target} lies inside the source folder {root}: name a folder outside of it.")
 
 
 def _head(release: Release) -> ExportHead:
@@ -116,7 +124,7 @@ def _rows(release: Release) -> Iterator[ExportRow]:
     for entry in entries.iterator(chunk_size=1000):
         image, verdict = entry.image, entry.verdict
         yield ExportRow(
-            source=Path(image.root.path) / unescape(image.path),
+            source=Path(unescape(image.root.path)) / unescape(image.path),
             sha256=entry.sha256,
             extension=_EXTENSIONS.get(image.format, ".img"),
             original_path=image.path,

@@ -1,9 +1,12 @@
 """Import: files in a folder → images of a dataset."""
 
 import os
+import stat
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -15,9 +18,10 @@ from inference.errors import ImageRefused
 from inference.inspection import ImageFacts, inspect_image
 from labeling.actions import imports
 from labeling.actions.runs import Listener, RunReporter, running
-from labeling.errors import NothingToDo, WrongUsage
+from labeling.errors import LabelingError, NothingToDo, WrongUsage
 from labeling.importers.folders import read_folder
 from labeling.importers.manifests import read_manifest
+from labeling.importers.paths import MAX_STORED_BYTES, escape_root
 from labeling.importers.records import Found, ImageRecord, Refusal
 from labeling.models import Dataset, ImageRoot, Person, Run, RunKind
 from labeling.pipeline.grouping import group_duplicates
@@ -28,6 +32,7 @@ _FILE_REFUSALS = (
     "empty",
     "truncated",
     "not_an_image",
+    "not_a_file",
     "too_many_pixels",
     "too_many_bytes",
     "unreadable",
@@ -83,6 +88,10 @@ def plan_import(source: Path, spec: TaxonomySpec, *, labels: Path | None, mappin
     if not source.is_dir():
         raise WrongUsage(f"{source} is not a folder: expected a folder of images, or a .csv or .jsonl manifest.")
     root = source.resolve()
+    if len(escape_root(root).encode()) > MAX_STORED_BYTES:
+        raise WrongUsage(
+            f"The path of the folder {root.name} is longer than {MAX_STORED_BYTES} bytes; use a shorter one."
+        )
     named = {old.strip().casefold(): spec.require(new) for old, new in mapping.items()}
     found = read_folder(root) if labels is None else read_manifest(labels, root)
     records, unmapped = _mapped(found, spec, named)
@@ -92,7 +101,7 @@ def plan_import(source: Path, spec: TaxonomySpec, *, labels: Path | None, mappin
     for record in records:
         classes[record.label][record.split] = classes[record.label].get(record.split, 0) + 1
     return ImportPlan(
-        source=str(root),
+        source=escape_root(root),
         records=tuple(records),
         classes=classes,
         unmapped=dict(unmapped),
@@ -202,19 +211,21 @@ def _inspect(record: ImageRecord, known: _Known | None) -> imports.Measured | Re
     """The facts of a file that is new or was touched, or why it is refused; None for one that is as it was."""
     stored = record.stored_path
     try:
-        stat = record.path.stat()
-        if known is not None and (known.byte_size, known.modified_ns) == (stat.st_size, stat.st_mtime_ns):
+        found = record.path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return Refusal(stored, "not_a_file", "A folder, device, pipe or socket is not an image file.")
+        if known is not None and (known.byte_size, known.modified_ns) == (found.st_size, found.st_mtime_ns):
             return None
         facts = inspect_image(record.path, max_pixels=settings.MAX_IMAGE_PIXELS)
         if known is not None and known.sha256 != facts.sha256:
             reason = "The file changed since it was imported; the image keeps what it was. Restore it or rename it."
             return Refusal(stored, "changed", reason)
-        _keep_thumbnail(facts)
     except ImageRefused as refused:
         return Refusal(stored, refused.code, refused.reason)
     except OSError as error:
         return Refusal(stored, "unreadable", f"The file cannot be read: {error.strerror or error}.")
-    return _measured(facts, stat.st_mtime_ns)
+    _keep_thumbnail(facts)
+    return _measured(facts, found.st_mtime_ns)
 
 
 def _measured(facts: ImageFacts, modified_ns: int) -> imports.Measured:
@@ -239,10 +250,19 @@ def _keep_thumbnail(facts: ImageFacts) -> None:
     path = thumbnail_path(facts.sha256)
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(facts.thumbnail)
-    partial.replace(path)
+    # Threads may meet at the same bytes, so each writes a file of its own.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(facts.thumbnail)
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise LabelingError(
+            f"The thumbnail {path} cannot be written: {error.strerror}. Make room or fix the rights; the same import "
+            "then goes on."
+        ) from error
 
 
 def thumbnail_path(sha256: str) -> Path:
@@ -254,6 +274,10 @@ def _mapped(found: Found, spec: TaxonomySpec, named: Mapping[str, str]) -> tuple
     records = []
     unmapped: Counter[str] = Counter()
     for record in found.records:
+        if len(record.stored_path.encode()) > MAX_STORED_BYTES:
+            reason = f"The path is longer than {MAX_STORED_BYTES} bytes; move the file to a shorter one."
+            found.refusals.append(Refusal(record.stored_path, "path_too_long", reason))
+            continue
         label = named.get(record.label.casefold()) or spec.resolve(record.label)
         if label is None:
             unmapped[record.label] += 1

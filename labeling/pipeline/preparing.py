@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from django.db.models import Exists, OuterRef
+
 from labeling.actions.datasets import dataset_for_import
 from labeling.actions.runs import Listener
-from labeling.models import Dataset, Prediction, RunKind, RunState
+from labeling.models import Dataset, Prediction, ReviewItem, RunKind, RunState
 from labeling.pipeline.finding import find_issues
 from labeling.pipeline.importing import import_images, plan_import
 from labeling.pipeline.model_versions import STARTER, fetch_model
@@ -42,8 +44,9 @@ def prepare_dataset(
 
 
 def needs_ranking(dataset: Dataset) -> bool:
-    """Whether something was scored since the last finished `find_issues` run, or there was none."""
+    """Whether a scored image is not in the last finished ranking, or there is no ranking."""
     last = dataset.runs.filter(kind=RunKind.FIND_ISSUES, state=RunState.DONE).first()
     if last is None:
         return True
-    return Prediction.objects.filter(image__dataset=dataset, run__pk__gt=last.pk).exists()
+    ranked = ReviewItem.objects.filter(image=OuterRef("image"), run=last)
+    return Prediction.objects.filter(~Exists(ranked), image__dataset=dataset, image__excluded=False).exists()

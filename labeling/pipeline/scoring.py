@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
 from inference.predict import Scored, score_images
-from labeling.actions.predictions import NewPrediction, add_predictions
+from labeling.actions.predictions import NewPrediction, add_predictions, drop_predictions_without_embedding
 from labeling.actions.runs import Listener, RunReporter, running
 from labeling.errors import NothingToDo
 from labeling.importers.paths import absolute_path
@@ -76,6 +76,8 @@ def score(
 
 
 def _score(dataset: Dataset, model_version: ModelVersion, batch_size: int, reporter: RunReporter) -> None:
+    there = EmbeddingFile(dataset, model_version).whole_rows()
+    drop_predictions_without_embedding(dataset=dataset, model_version=model_version, rows=there)
     total = dataset.images.count()
     reporter.stage("scoring", total, done=total - _unscored(dataset, model_version).count())
     embeddings = EmbeddingFile(dataset, model_version)

@@ -25,6 +25,7 @@ from labeling.errors import UnknownClass, UnknownTaxonomy, nearest
 
 _FOLDER = Path(__file__).parent
 BUILT_IN: tuple[str, ...] = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+MAX_NAME, MAX_HARM_RANK = 100, 9
 _CLASS_KEYS = {"name", "group", "harm_rank", "aliases", "guideline"}
 
 
@@ -159,14 +160,25 @@ def _class(entry: Any, path: Path) -> ClassSpec:
             f"The taxonomy file {path}: class {name} has the unknown key {sorted(unknown)[0]!r} "
             f"(known: {', '.join(sorted(_CLASS_KEYS))})."
         )
+    if len(name) > MAX_NAME or name in {".", ".."} or any(mark in "/\\" or not mark.isprintable() for mark in name):
+        raise UnknownTaxonomy(
+            f"The taxonomy file {path}: {name[:40]!r} cannot be a class, because classes become folders: expected at "
+            f"most {MAX_NAME} printable characters without / and \\."
+        )
+    group = str(entry.get("group") or name)
+    if len(group) > MAX_NAME:
+        raise UnknownTaxonomy(f"The taxonomy file {path}: the group of {name} is longer than {MAX_NAME} characters.")
     rank, aliases = entry.get("harm_rank", 0), entry.get("aliases", [])
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 0:
-        raise UnknownTaxonomy(f"The taxonomy file {path}: harm_rank of {name} must be 0 or more, received {rank!r}.")
+    if not isinstance(rank, int) or isinstance(rank, bool) or not 0 <= rank <= MAX_HARM_RANK:
+        raise UnknownTaxonomy(
+            f"The taxonomy file {path}: harm_rank of {name} must be a whole number from 0 to {MAX_HARM_RANK}, "
+            f"received {rank!r}."
+        )
     if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
         raise UnknownTaxonomy(f"The taxonomy file {path}: aliases of {name} must be a list of names.")
     return ClassSpec(
         name=name,
-        group=str(entry.get("group") or name),
+        group=group,
         harm_rank=rank,
         aliases=tuple(aliases),
         guideline=str(entry.get("guideline", "")),

@@ -212,6 +212,7 @@ def test_a_stopped_import_keeps_what_is_finished_and_goes_on_later(
 def test_a_dataset_name_must_be_a_slug_and_keeps_its_taxonomy(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="for example my-set"):
         dataset_for_import("My Set", FIVE)
-    dataset_for_import("set", FIVE)
+    dataset_for_import("set", load_taxonomy("seven"))
+    run_import(write_class_folders(tmp_path / "set", {"neutral": 1}))  # nothing was in it, so nothing is lost
     with pytest.raises(WrongUsage, match="has the taxonomy five v1, not binary v1"):
         dataset_for_import("set", load_taxonomy("binary"))

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from labeling.actions.datasets import find_dataset
-from labeling.management.base import WinnowCommand
+from labeling.management.base import WinnowCommand, whole_number
 from labeling.queries.ranking import RankedRow, ranking
 
 
@@ -18,7 +18,7 @@ class Command(WinnowCommand):
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dataset")
         parser.add_argument("--format", choices=["csv", "jsonl"], default="csv")
-        parser.add_argument("--limit", type=int, help="Only the first LIMIT images.")
+        parser.add_argument("--limit", type=whole_number(0), help="Only the first LIMIT images.")
 
     def carry_out(self, options: dict[str, Any]) -> dict[str, Any]:
         dataset = find_dataset(options["dataset"])

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from labeling.actions.datasets import find_dataset
-from labeling.management.base import WinnowCommand
+from labeling.management.base import WinnowCommand, whole_number
 from labeling.pipeline.scoring import ScoreSummary, score
 
 
@@ -15,7 +15,7 @@ class Command(WinnowCommand):
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dataset")
         parser.add_argument("--model", help="A registered model; the starter model when left out.")
-        parser.add_argument("--batch-size", type=int, default=8, help="Images a batch (default 8).")
+        parser.add_argument("--batch-size", type=whole_number(1, 1024), default=8, help="Images a batch (default 8).")
 
     def carry_out(self, options: dict[str, Any]) -> ScoreSummary:
         return score(

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from labeling.actions.people import add_person
 from labeling.errors import LabelingError, WrongUsage
 from labeling.importers.folders import read_folder
-from labeling.management.base import WinnowCommand
+from labeling.management.base import WinnowCommand, whole_number
 from labeling.management.parent import PARENT_VARIABLE
 from labeling.pipeline.demo import make_demo
 from labeling.pipeline.preparing import prepare_dataset
@@ -33,7 +33,7 @@ class Command(WinnowCommand):
     help = "Bring everything up: database, demo or your own images, web pages, worker; ends with a sign-in link."
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--port", type=whole_number(1, 65535), default=8000)
         parser.add_argument("--host", default="127.0.0.1", help="The address to listen on (default 127.0.0.1).")
         parser.add_argument(
             "--import", dest="folder", type=Path, help="A folder of your own images instead of the demo."
