@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 DATA ?=
 TAXONOMY ?=
+DATASET ?=
 ARGS ?=
 
 BIN := .venv/bin
@@ -20,7 +21,7 @@ setup: ## build .venv from the locks (well under a second when there is nothing 
 	@$(PYTHON) scripts/setup.py
 
 run: setup ## start Winnow
-	@$(BIN)/python manage.py up --port "$(PORT)" $(if $(DATA),--import "$(DATA)") $(if $(TAXONOMY),--taxonomy "$(TAXONOMY)")
+	@$(BIN)/python manage.py up --port "$(PORT)" $(if $(DATA),--import "$(DATA)") $(if $(TAXONOMY),--taxonomy "$(TAXONOMY)") $(if $(DATASET),--dataset "$(DATASET)")
 
 test: setup ## run every test; ARGS="-k claims" passes options to pytest
 ifdef WINNOW_TEST_POSTGRES_URL

@@ -16,7 +16,7 @@ LabelingError                  a sentence for people: what was expected, what wa
 └── ExportRefused              a target or source that cannot be trusted
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -76,9 +76,12 @@ class ExportRefused(LabelingError):
     pass
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """A hint for an error: " Did you mean a or b?", or nothing when no choice is close."""
-    known = list(choices)
-    by_folded = {choice.casefold(): choice for choice in known}
-    close = [by_folded[found] for found in get_close_matches(word.casefold(), by_folded, n=2, cutoff=0.5)]
-    return f" Did you mean {' or '.join(close)}?" if close else ""
+def nearest(word: str, choices: Iterable[str], meaning: Callable[[str], str] = str) -> str:
+    """A hint for an error: " Did you mean a or b?", or nothing when no choice is close.
+
+    Args:
+        meaning: what to name for a choice, where several choices are names of one thing.
+    """
+    by_folded = {choice.casefold(): choice for choice in choices}
+    close = [meaning(by_folded[found]) for found in get_close_matches(word.casefold(), by_folded, n=3, cutoff=0.5)]
+    return f" Did you mean {' or '.join(list(dict.fromkeys(close))[:2])}?" if close else ""

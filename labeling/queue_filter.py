@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
+def storable(text: str) -> str:
+    """A query parameter as a database takes it: no name holds NUL, and PostgreSQL refuses to be asked for one."""
+    return text.replace("\0", "\ufffd")
+
+
 @dataclass(frozen=True)
 class QueueFilter:
     """Names, not ids, so that a link can be read and kept. Empty means any.
@@ -19,9 +24,9 @@ class QueueFilter:
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "QueueFilter":
         return cls(
-            split=query.get("split", ""),
-            given=query.get("given", ""),
-            suggested=query.get("suggested", ""),
+            split=storable(query.get("split", "")),
+            given=storable(query.get("given", "")),
+            suggested=storable(query.get("suggested", "")),
             everything=query.get("everything", "") == "1",
         )
 

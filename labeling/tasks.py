@@ -67,10 +67,29 @@ def _find_issues(run: Run) -> None:
 
 
 def _export(run: Run) -> None:
-    from labeling.pipeline.exporting import default_target, export_release
+    from labeling.pipeline.exporting import export_release, free_target
 
     release = Release.objects.select_related("dataset__taxonomy", "issues_run").get(pk=run.parameters["release"])
-    export_release(release, default_target(release), person=run.created_by, queued=run)
+    export_release(release, free_target(release), person=run.created_by, queued=run)
 
 
-_JOBS = {RunKind.SCORE: _score, RunKind.FIND_ISSUES: _find_issues, RunKind.EXPORT: _export}
+def _cut(run: Run) -> None:
+    from labeling.pipeline.cutting import cut_release
+
+    train, validation, test = run.parameters["ratios"]
+    cut_release(
+        run.dataset,
+        ratios=(train, validation, test),
+        note=run.parameters["note"],
+        leave_out_conflicts=run.parameters["leave_out_conflicts"],
+        person=run.created_by,
+        queued=run,
+    )
+
+
+_JOBS = {
+    RunKind.SCORE: _score,
+    RunKind.FIND_ISSUES: _find_issues,
+    RunKind.CUT: _cut,
+    RunKind.EXPORT: _export,
+}

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django import forms
 
+from labeling.actions.verdicts import Shown
 from labeling.errors import WrongUsage
 from labeling.models import TaxonomyClass, VerdictKind
 from labeling.models.dataset import Theme
@@ -26,6 +27,9 @@ class VerdictForm(forms.Form):
     key = forms.UUIDField()
     # The browser's own clock measured it, so nonsense is dropped rather than refused: the verdict matters more.
     seconds = forms.CharField(max_length=20, required=False)
+
+    shown_suggestion = forms.CharField(max_length=100, required=False)
+    shown_quality = forms.CharField(max_length=30, required=False)
 
     def __init__(self, *args: object, classes: list[TaxonomyClass], **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -52,6 +56,15 @@ class VerdictForm(forms.Form):
         except ValueError:
             return None
         return seconds if 0 <= seconds < 86_400 else None
+
+    def shown(self) -> Shown | None:
+        """What the page had shown, if the request tells; only after `is_valid()`."""
+        label = self._classes.get(self.cleaned_data["shown_suggestion"])
+        try:
+            quality = float(self.cleaned_data["shown_quality"])
+        except ValueError:
+            return None
+        return Shown(label.pk, quality) if label is not None and 0 <= quality <= 1 else None
 
     def parsed(self) -> tuple[Decision, UUID, float | None]:
         """The decision, its key, and the seconds that it took. Only after `is_valid()`."""

@@ -20,6 +20,11 @@ class PersonRequest(HttpRequest):
     htmx: HtmxDetails
 
 
+def row_number(text: str) -> int:
+    """A keyset position from a URL; 0 for anything that no row can have."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else 0
+
+
 def wants_part(request: PersonRequest) -> bool:
     """Whether to answer with a fragment.
 

@@ -4,9 +4,11 @@ Every value that an installation may want to change is an environment variable l
 value is refused at start with what was expected. All state lives under WINNOW_HOME.
 """
 
+import contextlib
 import os
 import secrets
 import socket
+import tempfile
 from pathlib import Path
 from zoneinfo import available_timezones
 
@@ -64,19 +66,14 @@ def _secret_key() -> str:
     if from_environment:
         return from_environment
     path = WINNOW_HOME / "secret_key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = path.read_text().strip()
-        if len(key) >= 50:
-            return key
-        # A process that was killed between creating and writing the file left it short.
-        path.unlink(missing_ok=True)
-        return _secret_key()
-    with os.fdopen(descriptor, "w") as file:
-        key = secrets.token_urlsafe(64)
-        file.write(key)
-    return key
+    if not path.exists():
+        # Written whole and then linked, so that of two first starts one key wins and nobody reads half of one.
+        with tempfile.NamedTemporaryFile("w", dir=WINNOW_HOME, prefix=".secret_key.") as made:
+            made.write(secrets.token_urlsafe(64))
+            made.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(made.name, path)
+    return path.read_text().strip()
 
 
 SECRET_KEY = _secret_key()

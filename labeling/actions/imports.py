@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from labeling.errors import WrongUsage
 from labeling.importers.records import ImageRecord
 from labeling.models import Dataset, Image, ImageRoot, Source
 
@@ -64,6 +65,29 @@ def touch_images(modified: Mapping[int, int]) -> None:
 def root_for_import(dataset: Dataset, path: str) -> ImageRoot:
     root, _ = ImageRoot.objects.get_or_create(dataset=dataset, path=path)
     return root
+
+
+def move_root(*, dataset: Dataset, old: str, new: str) -> ImageRoot:
+    """Note that a source folder was moved as a whole: its images stay what they are, only the place is new.
+
+    Args:
+        old, new: absolute folders in their stored form (`importers.paths.escape_root`).
+
+    Raises:
+        WrongUsage: no images came from `old`, or some did from `new` already.
+    """
+    with transaction.atomic():
+        root = ImageRoot.objects.filter(dataset=dataset, path=old).first()
+        if root is None:
+            known = list(ImageRoot.objects.filter(dataset=dataset).values_list("path", flat=True))
+            raise WrongUsage(
+                f"No image of {dataset.slug} came from {old}; its folders are: {', '.join(known) or 'none'}."
+            )
+        if ImageRoot.objects.filter(dataset=dataset, path=new).exists():
+            raise WrongUsage(f"{dataset.slug} has images from {new} already, so {old} cannot become it.")
+        root.path = new
+        root.save(update_fields=["path"])
+        return root
 
 
 def set_duplicate_groups(*, dataset: Dataset, centres: Mapping[int, int | None]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from labeling.errors import NothingToDo
-from labeling.models import Dataset, Image, Person, Release, ReleaseEntry, Run
+from labeling.models import Dataset, Image, Release, ReleaseEntry, Run
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,12 @@ def freeze_release(
     ratios: Sequence[int],
     left_out: Mapping[str, int],
     issues_run: Run | None,
+    cut_run: Run,
     note: str,
-    person: Person | None,
 ) -> Release:
     """Write a release and the splits that it gave to images (split → image pks), all or none.
+
+    `cut_run` is the run that cuts it, `issues_run` the ranking that its label qualities come from.
 
     MAJOR grows when an image is in another split than in the last release, MINOR otherwise.
 
@@ -72,7 +74,8 @@ def freeze_release(
             note=note,
             left_out=dict(left_out),
             issues_run=issues_run,
-            created_by=person,
+            cut_run=cut_run,
+            created_by=cut_run.created_by,
         )
         ReleaseEntry.objects.bulk_create(
             (

@@ -38,6 +38,14 @@ class Standing:
     deciding: Verdict | None
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The suggestion and the label quality that a person saw when they decided; a ranking may have come since."""
+
+    suggestion_id: int
+    quality: float
+
+
 def fold(given_class_id: int, verdicts: Iterable[Verdict]) -> Standing:
     """The standing of an image from its given label and its verdicts in order.
 
@@ -88,6 +96,7 @@ def record_verdict(
     label: TaxonomyClass | None,
     key: UUID,
     seconds: float | None = None,
+    shown: Shown | None = None,
 ) -> Verdict:
     """Append the decision of the person who holds the item, and settle the item by it.
 
@@ -95,9 +104,10 @@ def record_verdict(
         label: the class of a relabel, of the dataset's taxonomy; None for every other kind.
         key: made once for a decision; sending the same key again returns the first verdict.
         seconds: from seeing the image to deciding.
+        shown: what the person saw, where that can differ from what the item says now.
 
     Raises:
-        ClaimLost: the item is not held by this person any more (the lease ended, or somebody settled it).
+        ClaimLost: somebody else has taken or settled the item.
         Conflict: the key was used for another decision.
         WrongUsage: a kind or a class that does not fit.
     """
@@ -105,17 +115,12 @@ def record_verdict(
     if label is not None and label.pk == item.image.given_class_id:
         kind, label = VerdictKind.KEEP, None
     with transaction.atomic():
+        # The lock makes two people who decide at the same moment do it one after the other (SQLite has one writer).
+        state = ReviewItem.objects.select_for_update().values_list("state", flat=True).get(pk=item.pk)
         repeated = Verdict.objects.filter(key=key).first()
         if repeated is not None:
             return _same_decision(repeated, item.image_id, reviewer, kind, label)
-        # The delete is the check: only one request can take the claim away, and only while the lease runs.
-        taken, _ = Claim.objects.filter(item=item, reviewer=reviewer, lease_expires_at__gt=timezone.now()).delete()
-        if not taken:
-            # Two sends of one key can overtake each other: the first may have been recorded just now.
-            repeated = Verdict.objects.filter(key=key).first()
-            if repeated is not None:
-                return _same_decision(repeated, item.image_id, reviewer, kind, label)
-            raise ClaimLost(_who_has(item))
+        _take_claim(item, reviewer, ItemState(state))
         return _append(
             item.image,
             Verdict(
@@ -124,11 +129,29 @@ def record_verdict(
                 kind=kind,
                 label=label,
                 key=key,
-                shown_suggestion_id=item.suggested_class_id,
-                shown_quality=item.label_quality,
+                shown_suggestion_id=shown.suggestion_id if shown else item.suggested_class_id,
+                shown_quality=shown.quality if shown else item.label_quality,
                 seconds=seconds,
             ),
         )
+
+
+def _take_claim(item: ReviewItem, reviewer: Person, state: ItemState) -> None:
+    """End the person's claim on the item.
+
+    A verdict that comes after its lease still counts while the item waits and nobody else has taken it: somebody
+    looked and decided, and no keystroke is lost.
+    """
+    held, _ = Claim.objects.filter(item=item, reviewer=reviewer, lease_expires_at__gt=timezone.now()).delete()
+    if held:
+        return
+    if state == ItemState.SETTLED:
+        raise ClaimLost("This image was settled in the meantime; your verdict was not needed and nothing was changed.")
+    if Claim.objects.filter(item=item, lease_expires_at__gt=timezone.now()).exists():
+        raise ClaimLost("Somebody else has taken this image in the meantime; your verdict was not recorded.")
+    if state == ItemState.UNSURE and Verdict.objects.filter(image_id=item.image_id, reviewer=reviewer).exists():
+        raise ClaimLost("You were unsure about this image; it waits for a second person.")
+    Claim.objects.filter(item=item).delete()
 
 
 def undo_last(*, dataset: Dataset, reviewer: Person, key: UUID) -> Verdict | None:
@@ -228,13 +251,3 @@ def _same_decision(
     if (first.image_id, first.reviewer_id, first.kind, first.label_id) != received:
         raise Conflict("This key was already used for another decision; nothing was changed.")
     return first
-
-
-def _who_has(item: ReviewItem) -> str:
-    state = ReviewItem.objects.values_list("state", flat=True).get(pk=item.pk)
-    if state == ItemState.SETTLED:
-        return "This image was settled in the meantime; your verdict was not needed and nothing was changed."
-    return (
-        "Your hold on this image had ended before the verdict arrived, so it was not recorded. "
-        "The image is back in the queue."
-    )

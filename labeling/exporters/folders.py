@@ -84,7 +84,10 @@ def _write(
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
         for row in rows:
-            refused = _copy(row, partial / row.file)
+            place = partial / row.file
+            if not place.resolve().is_relative_to(partial.resolve()):
+                raise ExportRefused(f"The class {row.label!r} cannot be a folder; nothing was exported.")
+            refused = _copy(row, place)
             if refused is None:
                 writer.writerow({name: getattr(row, name) for name in _COLUMNS})
             else:

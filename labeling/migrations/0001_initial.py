@@ -24,10 +24,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Dataset",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("slug", models.SlugField(max_length=60, unique=True)),
                 ("title", models.CharField(max_length=200)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
@@ -39,10 +36,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ModelVersion",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("name", models.SlugField(max_length=100)),
                 ("version", models.PositiveIntegerField(default=1)),
                 ("folder", models.CharField(help_text="Below WINNOW_HOME/models.", max_length=300)),
@@ -59,10 +53,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Person",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("password", models.CharField(max_length=128, verbose_name="password")),
                 ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
                 (
@@ -103,10 +94,7 @@ class Migration(migrations.Migration):
                         verbose_name="active",
                     ),
                 ),
-                (
-                    "date_joined",
-                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined"),
-                ),
+                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
                 (
                     "theme",
                     models.CharField(choices=labeling.models.dataset.theme_choices, default="system", max_length=10),
@@ -152,17 +140,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ImageRoot",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("path", models.CharField(max_length=4096)),
                 (
                     "dataset",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="roots",
-                        to="labeling.dataset",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="roots", to="labeling.dataset"
                     ),
                 ),
             ],
@@ -170,15 +153,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Image",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "path",
                     models.CharField(
-                        help_text="Below the root, '/'-separated, escaped by importers.paths.",
-                        max_length=4096,
+                        help_text="Below the root, '/'-separated, escaped by importers.paths.", max_length=4096
                     ),
                 ),
                 ("sha256", models.CharField(max_length=64)),
@@ -203,9 +182,7 @@ class Migration(migrations.Migration):
                 (
                     "dataset",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="images",
-                        to="labeling.dataset",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="images", to="labeling.dataset"
                     ),
                 ),
                 (
@@ -221,9 +198,7 @@ class Migration(migrations.Migration):
                 (
                     "root",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="images",
-                        to="labeling.imageroot",
+                        on_delete=django.db.models.deletion.PROTECT, related_name="images", to="labeling.imageroot"
                     ),
                 ),
             ],
@@ -231,17 +206,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Membership",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("role", models.CharField(choices=labeling.models.dataset.role_choices, max_length=20)),
                 (
                     "dataset",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="memberships",
-                        to="labeling.dataset",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to="labeling.dataset"
                     ),
                 ),
                 (
@@ -257,10 +227,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ReviewItem",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "state",
                     models.CharField(choices=labeling.models.review.item_state_choices, default="open", max_length=20),
@@ -271,9 +238,7 @@ class Migration(migrations.Migration):
                 (
                     "dataset",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="items",
-                        to="labeling.dataset",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="items", to="labeling.dataset"
                     ),
                 ),
                 (
@@ -287,30 +252,20 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Claim",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("slot", models.PositiveSmallIntegerField(default=0)),
                 ("lease_expires_at", models.DateTimeField()),
-                (
-                    "returned",
-                    models.BooleanField(default=False, help_text="Came back by undo, so it is shown first."),
-                ),
+                ("returned", models.BooleanField(default=False, help_text="Came back by undo, so it is shown first.")),
                 (
                     "reviewer",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="claims",
-                        to=settings.AUTH_USER_MODEL,
+                        on_delete=django.db.models.deletion.CASCADE, related_name="claims", to=settings.AUTH_USER_MODEL
                     ),
                 ),
                 (
                     "item",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="claims",
-                        to="labeling.reviewitem",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="claims", to="labeling.reviewitem"
                     ),
                 ),
             ],
@@ -318,10 +273,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Run",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("kind", models.CharField(choices=labeling.models.run.run_kind_choices, max_length=20)),
                 (
                     "state",
@@ -351,9 +303,7 @@ class Migration(migrations.Migration):
                 (
                     "dataset",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="runs",
-                        to="labeling.dataset",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="runs", to="labeling.dataset"
                     ),
                 ),
             ],
@@ -369,19 +319,13 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Release",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("major", models.PositiveIntegerField()),
                 ("minor", models.PositiveIntegerField()),
                 ("content_hash", models.CharField(max_length=64)),
                 ("ratios", models.JSONField()),
                 ("note", models.CharField(blank=True, max_length=500)),
-                (
-                    "left_out",
-                    models.JSONField(default=dict, help_text="How many images were left out, by reason."),
-                ),
+                ("left_out", models.JSONField(default=dict, help_text="How many images were left out, by reason.")),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 (
                     "created_by",
@@ -395,18 +339,22 @@ class Migration(migrations.Migration):
                 (
                     "dataset",
                     models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="releases", to="labeling.dataset"
+                    ),
+                ),
+                (
+                    "cut_run",
+                    models.OneToOneField(
+                        null=True,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="releases",
-                        to="labeling.dataset",
+                        related_name="release",
+                        to="labeling.run",
                     ),
                 ),
                 (
                     "issues_run",
                     models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="labeling.run",
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="labeling.run"
                     ),
                 ),
             ],
@@ -417,10 +365,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Prediction",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("profile", models.CharField(max_length=60)),
                 ("probabilities", models.BinaryField()),
                 ("predicted_index", models.PositiveSmallIntegerField()),
@@ -429,9 +374,7 @@ class Migration(migrations.Migration):
                 (
                     "image",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="predictions",
-                        to="labeling.image",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="predictions", to="labeling.image"
                     ),
                 ),
                 (
@@ -451,10 +394,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="FoldPrediction",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("fold", models.PositiveSmallIntegerField()),
                 ("probabilities", models.BinaryField()),
                 (
@@ -468,9 +408,7 @@ class Migration(migrations.Migration):
                 (
                     "run",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="fold_predictions",
-                        to="labeling.run",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="fold_predictions", to="labeling.run"
                     ),
                 ),
             ],
@@ -478,19 +416,14 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RunRefusal",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("path", models.CharField(max_length=4096)),
                 ("code", models.CharField(max_length=40)),
                 ("reason", models.CharField(max_length=500)),
                 (
                     "run",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="refusals",
-                        to="labeling.run",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="refusals", to="labeling.run"
                     ),
                 ),
             ],
@@ -501,25 +434,18 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Skip",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("until", models.DateTimeField()),
                 (
                     "item",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="skips",
-                        to="labeling.reviewitem",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="skips", to="labeling.reviewitem"
                     ),
                 ),
                 (
                     "reviewer",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL
                     ),
                 ),
             ],
@@ -527,17 +453,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Source",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("name", models.CharField(max_length=300)),
                 (
                     "dataset",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="sources",
-                        to="labeling.dataset",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="sources", to="labeling.dataset"
                     ),
                 ),
             ],
@@ -546,19 +467,13 @@ class Migration(migrations.Migration):
             model_name="image",
             name="source",
             field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="images",
-                to="labeling.source",
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="images", to="labeling.source"
             ),
         ),
         migrations.CreateModel(
             name="Taxonomy",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("slug", models.SlugField(max_length=60)),
                 ("version", models.PositiveIntegerField(default=1)),
                 ("title", models.CharField(max_length=200)),
@@ -577,9 +492,7 @@ class Migration(migrations.Migration):
             model_name="modelversion",
             name="taxonomy",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="model_versions",
-                to="labeling.taxonomy",
+                on_delete=django.db.models.deletion.PROTECT, related_name="model_versions", to="labeling.taxonomy"
             ),
         ),
         migrations.AddField(
@@ -592,10 +505,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="TaxonomyClass",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("index", models.PositiveSmallIntegerField()),
                 ("name", models.CharField(max_length=100)),
                 ("group", models.CharField(max_length=100)),
@@ -605,9 +515,7 @@ class Migration(migrations.Migration):
                 (
                     "taxonomy",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="classes",
-                        to="labeling.taxonomy",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="classes", to="labeling.taxonomy"
                     ),
                 ),
             ],
@@ -625,19 +533,14 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="LabelIssue",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("kind", models.CharField(choices=labeling.models.issue.issue_kind_choices, max_length=30)),
                 ("label_quality", models.FloatField(help_text="0..1, low = likely wrong.", null=True)),
                 ("reason", models.CharField(max_length=300)),
                 (
                     "image",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="issues",
-                        to="labeling.image",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="issues", to="labeling.image"
                     ),
                 ),
                 (
@@ -674,14 +577,8 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Verdict",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
-                (
-                    "kind",
-                    models.CharField(choices=labeling.models.review.verdict_kind_choices, max_length=20),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(choices=labeling.models.review.verdict_kind_choices, max_length=20)),
                 ("key", models.UUIDField(default=uuid.uuid4, unique=True)),
                 ("shown_quality", models.FloatField(null=True)),
                 ("seconds", models.FloatField(help_text="From seeing the image to deciding.", null=True)),
@@ -689,9 +586,7 @@ class Migration(migrations.Migration):
                 (
                     "image",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="verdicts",
-                        to="labeling.image",
+                        on_delete=django.db.models.deletion.PROTECT, related_name="verdicts", to="labeling.image"
                     ),
                 ),
                 (
@@ -737,10 +632,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ReleaseEntry",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("sha256", models.CharField(max_length=64)),
                 ("split", models.CharField(max_length=20)),
                 ("label_quality", models.FloatField(null=True)),
@@ -753,26 +645,19 @@ class Migration(migrations.Migration):
                 (
                     "release",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="entries",
-                        to="labeling.release",
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="labeling.release"
                     ),
                 ),
                 (
                     "label",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="labeling.taxonomyclass",
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="labeling.taxonomyclass"
                     ),
                 ),
                 (
                     "verdict",
                     models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="labeling.verdict",
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="labeling.verdict"
                     ),
                 ),
             ],
@@ -796,9 +681,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="run",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "running")),
-                fields=("dataset", "kind"),
-                name="run_one_running_of_a_kind",
+                condition=models.Q(("state", "running")), fields=("dataset", "kind"), name="run_one_running_of_a_kind"
             ),
         ),
         migrations.AddConstraint(
@@ -856,8 +739,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="reviewitem",
             constraint=models.CheckConstraint(
-                condition=models.Q(("label_quality__gte", 0), ("label_quality__lte", 1)),
-                name="item_quality_0_1",
+                condition=models.Q(("label_quality__gte", 0), ("label_quality__lte", 1)), name="item_quality_0_1"
             ),
         ),
         migrations.AddConstraint(
@@ -879,8 +761,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="image",
             constraint=models.CheckConstraint(
-                condition=models.Q(("split__in", ["", "train", "validation", "test"])),
-                name="image_split_known",
+                condition=models.Q(("split__in", ["", "train", "validation", "test"])), name="image_split_known"
             ),
         ),
         migrations.AddConstraint(

@@ -23,6 +23,7 @@ class Release(models.Model):
     note = models.CharField(max_length=500, blank=True)
     left_out = models.JSONField(default=dict, help_text="How many images were left out, by reason.")
     issues_run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, related_name="+")
+    cut_run = models.OneToOneField(Run, on_delete=models.PROTECT, null=True, related_name="release")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

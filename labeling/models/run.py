@@ -13,6 +13,7 @@ class RunKind(models.TextChoices):
     IMPORT = "import", "import"
     SCORE = "score", "score"
     FIND_ISSUES = "find_issues", "find issues"
+    CUT = "cut", "cut a release"
     EXPORT = "export", "export"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from inference.errors import InferenceError
 from inference.splits import assign_splits
 from labeling.actions.releases import NewEntry, freeze_release
+from labeling.actions.runs import Listener, RunReporter, running
 from labeling.actions.verdicts import fold, standings_of
 from labeling.errors import NothingToDo, ReleaseRefused, WrongUsage
 from labeling.models import SPLITS, Dataset, ItemState, Person, Release, Run, RunKind, RunState
@@ -56,8 +57,10 @@ def cut_release(
     note: str = "",
     leave_out_conflicts: bool = False,
     person: Person | None = None,
+    queued: Run | None = None,
+    listener: Listener | None = None,
 ) -> Release:
-    """Freeze the dataset as it stands now.
+    """Freeze the dataset as it stands now, as a run.
 
     Images keep the split that they came with or that an earlier release gave them; only images without one are
     distributed by `ratios`. Left out, and counted: excluded and unsure images, all but one of identical bytes, and
@@ -71,19 +74,36 @@ def cut_release(
     Raises:
         ReleaseRefused: identical files with different labels; the images are named.
         NothingToDo: no image is left, or nothing changed since the last release.
-        WrongUsage: the ratios do not fit the images.
+        WrongUsage: the ratios do not fit the images, or the note is too long.
     """
     if len(note) > MAX_NOTE:
         raise WrongUsage(f"A note has at most {MAX_NOTE} characters, but this one has {len(note)}.")
+    parameters = {"ratios": list(ratios), "note": note, "leave_out_conflicts": leave_out_conflicts}
+    with running(
+        dataset=dataset, kind=RunKind.CUT, parameters=parameters, person=person, queued=queued, listener=listener
+    ) as reporter:
+        # A run that died after its release was written has nothing left to do.
+        done = dataset.releases.filter(cut_run=reporter.run).first()
+        release = done or _cut(dataset, ratios, note, leave_out_conflicts, reporter)
+        reporter.run.summary = {"version": release.version, "content_hash": release.content_hash}
+    return release
+
+
+def _cut(
+    dataset: Dataset, ratios: tuple[int, int, int], note: str, leave_out_conflicts: bool, reporter: RunReporter
+) -> Release:
+    reporter.stage("grouping near duplicates")
     group_duplicates(dataset)
+    reporter.stage("choosing images and splits")
     left_out: Counter[str] = Counter()
     candidates = _one_of_identical(_candidates(dataset, left_out), left_out, leave_out_conflicts)
     if not candidates:
         raise NothingToDo(f"There is no image to release in {dataset.slug}: {_counted(left_out) or 'it is empty'}.")
     settled = _keep_groups_whole(_assign(candidates, ratios), left_out)
     _check_no_leak(settled)
-    new_splits: dict[str, list[int]] = defaultdict(list)
+    reporter.stage("writing the release")
     had_split = {candidate.image_id for candidate in candidates if candidate.split}
+    new_splits: dict[str, list[int]] = defaultdict(list)
     for candidate in settled:
         if candidate.image_id not in had_split:
             new_splits[candidate.split].append(candidate.image_id)
@@ -105,8 +125,8 @@ def cut_release(
         ratios=ratios,
         left_out={reason: count for reason, count in left_out.items() if count},
         issues_run=_last_issues_run(dataset),
+        cut_run=reporter.run,
         note=note,
-        person=person,
     )
 
 

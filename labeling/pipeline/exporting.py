@@ -1,6 +1,8 @@
 """Exporting a release: entries → files on disk."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +15,15 @@ from labeling.exporters.rows import ExportHead, ExportRow, Missing
 from labeling.importers.paths import unescape
 from labeling.models import SPLITS, Dataset, Person, Release, Run, RunKind, VerdictKind
 
-_EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "AVIF": ".avif"}
+_EXTENSIONS = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "WEBP": ".webp",
+    "AVIF": ".avif",
+    "MPO": ".jpg",
+}
 FORMATS = {"folders": export_folders}
 
 
@@ -45,9 +55,18 @@ def find_release(dataset: Dataset, version: str) -> Release:
     )
 
 
-def default_target(release: Release) -> Path:
-    """Where the web pages export to."""
-    return Path(settings.EXPORTS_ROOT) / f"{release.dataset.slug}-{release.version}"
+def free_target(release: Release) -> Path:
+    """Where the web pages export to: below WINNOW_HOME, beside earlier exports that miss files or hold another release.
+
+    A finished export that misses nothing is named again, so that exporting twice does nothing.
+    """
+    head = _head(release)
+    for number in itertools.count(1):
+        suffix = "" if number == 1 else f"-{number}"
+        target = Path(settings.EXPORTS_ROOT) / f"{release.dataset.slug}-{release.version}{suffix}"
+        if not target.exists() or finished_export(head, target) == []:
+            return target
+    raise AssertionError("unreachable: the numbers do not end")
 
 
 def export_release(
@@ -81,7 +100,8 @@ def export_release(
         total = release.entries.count()
         already = finished_export(head, target) is not None
         reporter.stage("already exported" if already else "copying images", total, done=total if already else 0)
-        missing = FORMATS[export_format](head, _rows(release), target, advance=reporter.advance)
+        with closing(_rows(release)) as rows:
+            missing = FORMATS[export_format](head, rows, target, advance=reporter.advance)
         for one in missing:
             reporter.refuse(one.original_path, one.code, one.reason)
         summary = ExportSummary(
@@ -116,7 +136,7 @@ def _head(release: Release) -> ExportHead:
     )
 
 
-def _rows(release: Release) -> Iterator[ExportRow]:
+def _rows(release: Release) -> Generator[ExportRow, None, None]:
     model = str((release.issues_run.summary or {}).get("model", "")) if release.issues_run else ""
     entries = release.entries.order_by("split", "label__index", "sha256").select_related(
         "image__root", "image__given_class", "label", "verdict__reviewer"

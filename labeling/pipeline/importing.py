@@ -1,6 +1,7 @@
 """Import: files in a folder → images of a dataset."""
 
 import os
+import shlex
 import stat
 import threading
 from collections import Counter
@@ -21,7 +22,7 @@ from labeling.actions.runs import Listener, RunReporter, running
 from labeling.errors import LabelingError, NothingToDo, WrongUsage
 from labeling.importers.folders import read_folder
 from labeling.importers.manifests import read_manifest
-from labeling.importers.paths import MAX_STORED_BYTES, escape_root
+from labeling.importers.paths import MAX_STORED_BYTES, escape_root, unescape
 from labeling.importers.records import Found, ImageRecord, Refusal
 from labeling.models import Dataset, ImageRoot, Person, Run, RunKind
 from labeling.pipeline.grouping import group_duplicates
@@ -136,6 +137,10 @@ def import_images(
 
 
 def _import(dataset: Dataset, plan: ImportPlan, reporter: RunReporter) -> ImportSummary:
+    if not plan.records:
+        why = "; ".join(f"{refusal.path}: {refusal.reason}" for refusal in plan.refusals[:1])
+        raise NothingToDo(f"Nothing in {plan.source} can be imported. The first reason: {why}")
+    _check_not_moved(dataset, plan.source)
     root = imports.root_for_import(dataset, plan.source)
     for refusal in plan.refusals:
         reporter.refuse(refusal.path, refusal.code, refusal.reason)
@@ -173,6 +178,22 @@ def _import(dataset: Dataset, plan: ImportPlan, reporter: RunReporter) -> Import
     reporter.stage("grouping near duplicates")
     groups = group_duplicates(dataset)
     return _summary(dataset, root, plan, reporter.run, groups)
+
+
+def _check_not_moved(dataset: Dataset, source: str) -> None:
+    """Refuse to import a folder that looks like one of the dataset's in a new place: every image would be there twice.
+
+    Raises:
+        WrongUsage: another folder of the dataset is gone, and this one is new.
+    """
+    places = list(dataset.roots.exclude(images=None).values_list("path", flat=True).distinct())
+    gone = [place for place in places if not Path(unescape(place)).is_dir()]
+    if source not in places and gone:
+        raise WrongUsage(
+            f"The folder {gone[0]}, which images of {dataset.slug} came from, is not there. If {source} is that "
+            f"folder in its new place, say so: manage.py import_images … --moved-from {shlex.quote(gone[0])}. If it is "
+            "another folder, bring the first one back, or import into another dataset."
+        )
 
 
 def _summary(dataset: Dataset, root: ImageRoot, plan: ImportPlan, run: Run, groups: int) -> ImportSummary:
@@ -214,7 +235,8 @@ def _inspect(record: ImageRecord, known: _Known | None) -> imports.Measured | Re
         found = record.path.stat()
         if not stat.S_ISREG(found.st_mode):
             return Refusal(stored, "not_a_file", "A folder, device, pipe or socket is not an image file.")
-        if known is not None and (known.byte_size, known.modified_ns) == (found.st_size, found.st_mtime_ns):
+        untouched = known is not None and (known.byte_size, known.modified_ns) == (found.st_size, found.st_mtime_ns)
+        if untouched and known is not None and thumbnail_path(known.sha256).exists():
             return None
         facts = inspect_image(record.path, max_pixels=settings.MAX_IMAGE_PIXELS)
         if known is not None and known.sha256 != facts.sha256:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from django.db.models import Count
 
-from labeling.models import SPLITS, Dataset, Release, ReleaseEntry, Run, RunKind, TaxonomyClass
+from labeling.models import SPLITS, Dataset, Release, ReleaseEntry, Run, RunKind, RunState, TaxonomyClass
 from labeling.queries.overview import SplitRow
 from labeling.queries.queue import classes_of
-from labeling.queries.runs import RunProgress, progress_of_all
+from labeling.queries.runs import RunProgress, progress_of, progress_of_all
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,15 @@ class ReleaseSummary:
 
 @dataclass(frozen=True)
 class Releases:
+    """`cut` is the last cut while it works, or when it ended without a release."""
+
     classes: tuple[TaxonomyClass, ...]
     releases: tuple[ReleaseSummary, ...]
+    cut: RunProgress | None
 
 
 def releases(dataset: Dataset) -> Releases:
-    """All releases of the dataset, newest first; at most five SQL queries."""
+    """All releases of the dataset, newest first; at most eight SQL queries."""
     classes = classes_of(dataset)
     found = list(dataset.releases.select_related("created_by").order_by("-major", "-minor"))
     counted: Counter[tuple[int, str, int]] = Counter()
@@ -59,7 +62,13 @@ def releases(dataset: Dataset) -> Releases:
             )
             for release in found
         ),
+        _unfinished_cut(dataset),
     )
+
+
+def _unfinished_cut(dataset: Dataset) -> RunProgress | None:
+    last = dataset.runs.filter(kind=RunKind.CUT).select_related("created_by").order_by("-id").first()
+    return None if last is None or last.state == RunState.DONE else progress_of(last)
 
 
 def _rows(

@@ -15,6 +15,7 @@ A JSON file holds the same keys. Only `name` is required of a class.
 import hashlib
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -81,15 +82,16 @@ class TaxonomySpec:
         """
         found = self.resolve(label)
         if found is None:
-            raise UnknownClass(self.unknown(label))
+            raise UnknownClass(self._has_no(label))
         return found
 
     def unknown(self, label: str) -> str:
-        """The sentence for a label that this taxonomy does not know."""
-        return (
-            f"The taxonomy {self.slug} has no class {label!r} (it has {', '.join(self.names)})."
-            f"{nearest(label, self._by_name)} Map it with --map {label}=CLASS."
-        )
+        """The sentence for a label of a source that this taxonomy does not know."""
+        return f"{self._has_no(label)} Map it with --map {shlex.quote(f'{label}=CLASS')}."
+
+    def _has_no(self, label: str) -> str:
+        close = nearest(label, self._by_name, lambda name: self._by_name[name])
+        return f"The taxonomy {self.slug} has no class {label!r} (it has {', '.join(self.names)}).{close}"
 
 
 def load_taxonomy(reference: str) -> TaxonomySpec:

@@ -1,10 +1,11 @@
 """Chips, numbers and links as Winnow shows them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from django import template
 from django.urls import reverse
+from django.utils import dateformat, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -13,6 +14,7 @@ from labeling.models import Dataset, Image, TaxonomyClass
 register = template.Library()
 
 _SHAPES = {"safe": "●", "unknown": "◐", "adult": "■", "plain": "◆"}
+_IN_PAST = {"keep": "kept", "relabel": "relabelled", "exclude": "excluded", "undo": "undone"}
 _SAFE_GROUPS = {"safe", "sfw"}
 
 
@@ -84,10 +86,45 @@ def duration(seconds: float | None) -> str:
     total = int(timedelta(seconds=max(seconds, 0)).total_seconds())
     hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
     if hours:
-        return f"{hours} h {minutes} min"
+        return f"{hours}\u00a0h {minutes}\u00a0min"
     if minutes:
-        return f"{minutes} min {rest} s"
-    return f"{rest} s" if total or seconds <= 0 else f"{seconds:.1f} s"
+        return f"{minutes}\u00a0min {rest}\u00a0s"
+    return f"{rest}\u00a0s" if total or seconds <= 0 else f"{seconds:.1f}\u00a0s"
+
+
+@register.filter
+def moment(when: datetime | None) -> str:
+    """A time in the server's zone, to the minute: 21 Nov 2026, 04:13."""
+    return dateformat.format(timezone.localtime(when), "j M Y, H:i") if when else "–"
+
+
+@register.filter
+def spaced(name: str) -> str:
+    """The name of a field as people read it."""
+    return name.replace("_", " ")
+
+
+@register.filter
+def in_words(value: object) -> str:
+    """A value of a run's summary: lists in a row, numbers with thousands, and a dash for nothing."""
+    if value is None or value in ("", [], {}):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        sentences = all(isinstance(part, str) and part.endswith(".") for part in value)
+        return (" " if sentences else ", ").join(in_words(part) for part in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{in_words(part)} {spaced(str(name))}" for name, part in value.items())
+    return str(value)
+
+
+@register.filter
+def in_past(kind: str) -> str:
+    """What became of images that were given this kind of verdict."""
+    return _IN_PAST.get(kind, kind)
 
 
 @register.filter

@@ -13,7 +13,8 @@ from labeling.importers.paths import absolute_path
 from labeling.models import SPLITS, Image
 from labeling.queries.images import ImageFilter, image_list, image_page
 from labeling.queries.queue import classes_of
-from reviewer.http import PersonRequest
+from labeling.queue_filter import storable
+from reviewer.http import PersonRequest, row_number
 
 # The format is the one that the importer found in the bytes, never the file's name.
 _CONTENT_TYPES = {
@@ -60,12 +61,11 @@ def image(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
 @require_safe
 def images(request: PersonRequest, slug: str) -> HttpResponse:
     access = access_dataset(request.user, slug)
-    after = request.GET.get("after", "")
     filters = ImageFilter(
-        split=request.GET.get("split", ""),
-        label=request.GET.get("label", ""),
+        split=storable(request.GET.get("split", "")),
+        label=storable(request.GET.get("label", "")),
         show=request.GET.get("show", ""),
-        after=int(after) if after.isdecimal() else 0,
+        after=row_number(request.GET.get("after", "")),
     )
     return render(
         request,
@@ -95,5 +95,5 @@ def _serve(path: Path, content_type: str) -> FileResponse:
     response.headers["Content-Disposition"] = "inline"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    response.headers["Cache-Control"] = "private, max-age=3600"
     return response

@@ -8,7 +8,6 @@ from django.views.decorators.http import require_POST, require_safe
 from labeling.access import ENGINEERS, DatasetAccess, access_dataset
 from labeling.errors import LabelingError
 from labeling.models import Release, RunKind
-from labeling.pipeline.cutting import cut_release
 from labeling.queries import releases as queries
 from labeling.tasks import start_run
 from reviewer.forms import ReleaseForm
@@ -22,21 +21,18 @@ def releases(request: PersonRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def cut(request: PersonRequest, slug: str) -> HttpResponse:
+    """Have a worker cut a release: at a hundred thousand images that takes longer than a request may."""
     access = access_dataset(request.user, slug, *ENGINEERS)
     form = ReleaseForm(request.POST)
     if not form.is_valid():
         return _page(request, access, form, status=422)
-    try:
-        release = cut_release(
-            access.dataset,
-            ratios=form.cleaned_data["ratios"],
-            note=form.cleaned_data["note"],
-            leave_out_conflicts=form.cleaned_data["leave_out_conflicts"],
-            person=request.user,
-        )
-    except LabelingError as error:
-        return _page(request, access, form, refused=str(error), status=409)
-    return redirect(reverse("releases", args=[slug]) + f"#release-{release.pk}")
+    parameters = {
+        "ratios": list(form.cleaned_data["ratios"]),
+        "note": form.cleaned_data["note"],
+        "leave_out_conflicts": form.cleaned_data["leave_out_conflicts"],
+    }
+    start_run(dataset=access.dataset, kind=RunKind.CUT, parameters=parameters, person=request.user)
+    return redirect("releases", slug)
 
 
 @require_POST
@@ -59,7 +55,6 @@ def _page(
         "access": access,
         "dataset": access.dataset,
         "form": form,
-        "refused": refused,
         "found": queries.releases(access.dataset),
     }
     return render(request, "releases/list.html", context, status=status)

@@ -48,7 +48,13 @@ def verdict(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
     decision, key, seconds = form.parsed()
     try:
         saved = record_verdict(
-            item=item, reviewer=request.user, kind=decision.kind, label=decision.label, key=key, seconds=seconds
+            item=item,
+            reviewer=request.user,
+            kind=decision.kind,
+            label=decision.label,
+            key=key,
+            seconds=seconds,
+            shown=form.shown(),
         )
     except LabelingError as error:
         return _next(request, access, problem=str(error))

@@ -12,7 +12,7 @@ from labeling.errors import LabelingError
 from labeling.models import Run, RunKind
 from labeling.queries.runs import progress_of, runs_of
 from labeling.tasks import start_run
-from reviewer.http import PersonRequest, go_to, wants_part
+from reviewer.http import PersonRequest, go_to, row_number, wants_part
 
 _PAGE = 50
 _REFUSALS_PAGE = 200
@@ -21,8 +21,9 @@ _REFUSALS_PAGE = 200
 @require_safe
 def runs(request: PersonRequest) -> HttpResponse:
     """The runs of every dataset of this person."""
-    before = request.GET.get("before", "")
-    found = runs_of(datasets_of(request.user), before=int(before) if before.isdecimal() else None, limit=_PAGE + 1)
+    found = runs_of(
+        datasets_of(request.user), before=row_number(request.GET.get("before", "")) or None, limit=_PAGE + 1
+    )
     context = {
         "runs": found[:_PAGE],
         "next_before": found[_PAGE - 1].run.pk if len(found) > _PAGE else None,
@@ -33,8 +34,7 @@ def runs(request: PersonRequest) -> HttpResponse:
 @require_safe
 def run(request: PersonRequest, pk: int) -> HttpResponse:
     access, found = _access_run(request, pk)
-    after = request.GET.get("after", "")
-    refusals = list(found.refusals.filter(pk__gt=int(after) if after.isdecimal() else 0)[: _REFUSALS_PAGE + 1])
+    refusals = list(found.refusals.filter(pk__gt=row_number(request.GET.get("after", "")))[: _REFUSALS_PAGE + 1])
     return render(
         request,
         "runs/run.html",

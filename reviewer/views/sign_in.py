@@ -48,7 +48,10 @@ def sign_in_link(request: HttpRequest, pk: int, token: str) -> HttpResponse:
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     logout(request)
-    return redirect("sign_in")
+    response = redirect("sign_in")
+    # Images are cached for an hour; on a shared machine the next person must not find them.
+    response.headers["Clear-Site-Data"] = '"cache"'
+    return response
 
 
 def _next_page(request: HttpRequest) -> str:

@@ -51,6 +51,22 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def chosen_slug(home: Path, folder: Path) -> str:
+    script = (
+        "import sys, django; django.setup(); from pathlib import Path; "
+        "from labeling.management.commands.up import _slug; print(_slug(Path(sys.argv[1]).resolve()))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        cwd=settings.BASE_DIR,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ended.stdout.strip()
+
+
 def test_one_s_own_folder_is_prepared_once_and_a_second_start_redoes_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(starter_model_folder().parent, home / "models")
@@ -61,6 +77,11 @@ def test_one_s_own_folder_is_prepared_once_and_a_second_start_redoes_nothing(tmp
     said = read_until_link(first)
     assert "16 images added" in said
     assert "16 images ranked" in said
+
+    # Another folder of the same name is another dataset.
+    twin = write_class_folders(tmp_path / "elsewhere" / "My Images", {"neutral": 1})
+    assert chosen_slug(home, twin) == "my-images-2"
+    assert chosen_slug(home, folder) == "my-images"
 
     # A second one on the same home is refused with what to do.
     second = start(home, free_port(), "--import", str(folder))

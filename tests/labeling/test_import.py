@@ -8,6 +8,7 @@ import pytest
 from PIL import Image as Picture
 
 from labeling.actions.datasets import dataset_for_import
+from labeling.actions.imports import move_root
 from labeling.errors import NothingToDo, RunStopped, UnknownClass, WrongUsage
 from labeling.models import Dataset, Image, Run, RunRefusal, RunState
 from labeling.pipeline.importing import ImportSummary, import_images, plan_import, thumbnail_path
@@ -216,3 +217,27 @@ def test_a_dataset_name_must_be_a_slug_and_keeps_its_taxonomy(tmp_path: Path) ->
     run_import(write_class_folders(tmp_path / "set", {"neutral": 1}))  # nothing was in it, so nothing is lost
     with pytest.raises(WrongUsage, match="has the taxonomy five v1, not binary v1"):
         dataset_for_import("set", load_taxonomy("binary"))
+
+
+def test_a_source_folder_in_a_new_place_is_not_imported_twice(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "old", {"neutral": 3})
+    dataset, _ = run_import(root)
+    moved = root.rename(tmp_path / "new")
+    with pytest.raises(WrongUsage, match="--moved-from"):
+        run_import(moved)
+    assert dataset.images.count() == 3
+
+    move_root(dataset=dataset, old=str(root), new=str(moved))
+    _, summary = run_import(moved)
+    assert (summary.added, summary.unchanged, dataset.images.count()) == (0, 3, 3)
+    with pytest.raises(WrongUsage, match=r"its folders are: .*new"):
+        move_root(dataset=dataset, old=str(root), new="/elsewhere")
+
+
+def test_a_thumbnail_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "set", {"neutral": 1})
+    dataset, _ = run_import(root)
+    thumbnail = thumbnail_path(dataset.images.get().sha256)
+    thumbnail.unlink()
+    run_import(root)
+    assert thumbnail.exists()

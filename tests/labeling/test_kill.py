@@ -30,6 +30,10 @@ TABLES = {
     "duplicate_group_id, id FROM labeling_image ORDER BY id",
     "prediction": "SELECT image_id, model_version_id, hex(probabilities), predicted_index, embedding_row "
     "FROM labeling_prediction ORDER BY image_id",
+    "item": "SELECT image_id, run_id, state, label_quality, suspected, suggested_class_id, reason "
+    "FROM labeling_reviewitem ORDER BY image_id",
+    "issue": "SELECT image_id, run_id, kind, reason FROM labeling_labelissue ORDER BY image_id, kind",
+    "fold": "SELECT image_id, run_id, fold, hex(probabilities) FROM labeling_foldprediction ORDER BY image_id",
     "refusal": "SELECT run_id, path, code, reason FROM labeling_runrefusal ORDER BY path",
     "run": "SELECT id, kind, state, total, done, summary, error FROM labeling_run ORDER BY id",
 }
@@ -152,6 +156,17 @@ def test_a_killed_scoring_goes_on_where_it_stopped(homes: tuple[Home, Home], sou
     assert disturbed.state() == undisturbed.state()
     files = [next((home.folder / "embeddings").rglob("*.f16")).read_bytes() for home in homes]
     assert files[0] == files[1]
+
+
+def test_a_killed_ranking_ends_as_an_undisturbed_one(homes: tuple[Home, Home], source: Path) -> None:
+    disturbed, undisturbed = homes
+    for home in homes:
+        home.run(*import_arguments(source))
+        home.run("fetch_model", "nsfwjs-mobilenet-v2")
+        home.run("score", "set")
+    disturbed.kill_when(partial(disturbed.has_at_least, "reviewitem", 1), "find_issues", "set")
+    assert disturbed.run("find_issues", "set") == undisturbed.run("find_issues", "set")
+    assert disturbed.state() == undisturbed.state()
 
 
 def test_a_killed_export_is_never_seen_half_done_and_goes_on(homes: tuple[Home, Home], source: Path) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from labeling.actions.claims import held_claims, hold_claims
-from labeling.actions.verdicts import record_verdict, undo_last, undo_verdict
+from labeling.actions.verdicts import Shown, record_verdict, undo_last, undo_verdict
 from labeling.errors import ClaimLost, Conflict, WrongUsage
 from labeling.models import Claim, Dataset, Image, ItemState, Person, ReviewItem, TaxonomyClass, Verdict, VerdictKind
 from labeling.queries.integrity import differences
@@ -78,21 +78,45 @@ def test_a_key_of_another_decision_is_a_conflict(dataset: Dataset, anna: Person)
         decide(item, anna, VerdictKind.EXCLUDE, key=key)
 
 
-def test_an_expired_claim_refuses_the_verdict_and_changes_nothing(dataset: Dataset, anna: Person) -> None:
-    item = take(dataset, anna)
+def expire_claims() -> None:
     Claim.objects.update(lease_expires_at="2020-01-01T00:00:00Z")
-    with pytest.raises(ClaimLost, match="back in the queue"):
-        decide(item, anna, VerdictKind.KEEP)
-    assert not Verdict.objects.exists()
 
 
-def test_somebody_else_s_item_refuses_the_verdict(dataset: Dataset, anna: Person, ben: Person) -> None:
+def test_a_late_verdict_counts_while_nobody_else_has_taken_the_item(dataset: Dataset, anna: Person) -> None:
     item = take(dataset, anna)
-    with pytest.raises(ClaimLost):
-        decide(item, ben, VerdictKind.KEEP)
-    decide(item, anna, VerdictKind.KEEP)
+    expire_claims()
+    decide(item, anna, VerdictKind.EXCLUDE)
+    assert stored(item)[1:] == (True, ItemState.SETTLED)
+
+
+def test_a_late_verdict_is_refused_when_somebody_else_holds_or_settled_the_item(
+    dataset: Dataset, anna: Person, ben: Person
+) -> None:
+    item = take(dataset, anna)
+    expire_claims()
+    assert take(dataset, ben) == item
+    with pytest.raises(ClaimLost, match="Somebody else has taken"):
+        decide(item, anna, VerdictKind.KEEP)
+    decide(item, ben, VerdictKind.KEEP)
     with pytest.raises(ClaimLost, match="settled in the meantime"):
-        decide(item, ben, VerdictKind.EXCLUDE)
+        decide(item, anna, VerdictKind.EXCLUDE)
+    assert Verdict.objects.count() == 1
+
+
+def test_nobody_gives_the_second_opinion_on_their_own_doubt(dataset: Dataset, anna: Person) -> None:
+    item = take(dataset, anna)
+    decide(item, anna, VerdictKind.UNSURE)
+    with pytest.raises(ClaimLost, match="waits for a second person"):
+        decide(item, anna, VerdictKind.KEEP)
+
+
+def test_a_verdict_keeps_what_was_shown_although_a_ranking_came_since(dataset: Dataset, anna: Person) -> None:
+    item = take(dataset, anna)
+    seen = Shown(suggestion_id=item.image.given_class_id, quality=0.125)
+    verdict = record_verdict(
+        item=item, reviewer=anna, kind=VerdictKind.KEEP, label=None, key=uuid4(), seconds=1.0, shown=seen
+    )
+    assert (verdict.shown_suggestion_id, verdict.shown_quality) == (item.image.given_class_id, 0.125)
 
 
 def test_a_class_of_another_taxonomy_is_refused(dataset: Dataset, anna: Person) -> None:

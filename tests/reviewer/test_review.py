@@ -5,7 +5,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from labeling.models import Claim, Dataset, ItemState, Person, ReviewItem, Skip, TaxonomyClass, Verdict
 from tests.reviewer.conftest import first_claim, text
@@ -102,17 +101,16 @@ def test_sending_a_verdict_again_changes_nothing_and_goes_on(
     assert "not saved" not in text(again)
 
 
-def test_a_verdict_without_a_claim_is_refused_in_words_with_the_next_image(
-    pictures: Dataset, teammate: Person, as_teammate: Client
+def test_a_verdict_on_what_somebody_else_holds_is_refused_in_words_with_the_next_image(
+    pictures: Dataset, owner: Person, as_teammate: Client
 ) -> None:
-    item = first_claim(pictures, teammate).item
-    Claim.objects.update(lease_expires_at=timezone.now())
+    item = first_claim(pictures, owner).item
 
     response = _decide(as_teammate, item, "exclude")
 
     assert response.status_code == 200
     assert not Verdict.objects.exists()
-    assert 'role="alert"><b>Your hold on this image had ended' in text(response)
+    assert 'role="alert"><b>Somebody else has taken this image' in text(response)
     assert 'id="shown"' in text(response)
 
 
@@ -151,15 +149,15 @@ def test_without_javascript_a_verdict_redirects_and_keeps_the_filter(
 
 
 def test_without_javascript_a_refusal_is_told_after_the_redirect(
-    pictures: Dataset, teammate: Person, as_teammate: Client
+    pictures: Dataset, owner: Person, as_teammate: Client
 ) -> None:
-    item = ReviewItem.objects.order_by("label_quality")[0]
+    item = first_claim(pictures, owner).item
 
     response = as_teammate.post(
         f"/d/looks/review/{item.pk}/verdict/", {"decision": "exclude", "key": str(uuid4())}, follow=True
     )
 
-    assert "so it was not recorded" in text(response)
+    assert "your verdict was not recorded" in text(response)
 
 
 def test_undo_brings_the_image_back(pictures: Dataset, teammate: Person, as_teammate: Client) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from labeling.actions.datasets import dataset_for_import
+from labeling.actions.imports import move_root
 from labeling.errors import WrongUsage
+from labeling.importers.paths import escape_root
 from labeling.management.base import WinnowCommand
 from labeling.models import RunRefusal
 from labeling.pipeline.importing import ImportPlan, ImportSummary, import_images, plan_import
@@ -44,6 +46,9 @@ class Command(WinnowCommand):
             metavar="OLD=NEW",
             help="Read the class name OLD as NEW; repeatable.",
         )
+        parser.add_argument(
+            "--moved-from", metavar="OLD", type=Path, help="SOURCE is the folder OLD of this dataset in its new place."
+        )
         parser.add_argument("--dry-run", action="store_true", help="Say what would happen; read and write nothing.")
 
     def carry_out(self, options: dict[str, Any]) -> ImportSummary | DryRun:
@@ -54,6 +59,9 @@ class Command(WinnowCommand):
         if options["dry_run"]:
             return _dry_run(plan)
         dataset = dataset_for_import(options["dataset"], spec)
+        if options["moved_from"]:
+            old = escape_root(options["moved_from"].expanduser().resolve())
+            move_root(dataset=dataset, old=old, new=plan.source)
         return import_images(dataset, plan, listener=self.progress)
 
     def say(self, summary: ImportSummary | DryRun) -> str:

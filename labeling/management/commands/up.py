@@ -1,5 +1,6 @@
 """manage.py up"""
 
+import itertools
 import os
 import signal
 import socket
@@ -18,8 +19,11 @@ from filelock import FileLock, Timeout
 from labeling.actions.people import add_person
 from labeling.errors import LabelingError, WrongUsage
 from labeling.importers.folders import read_folder
+from labeling.importers.paths import escape_root
 from labeling.management.base import WinnowCommand, whole_number
 from labeling.management.parent import PARENT_VARIABLE
+from labeling.models import Dataset, ImageRoot
+from labeling.pipeline.demo import SLUG as DEMO
 from labeling.pipeline.demo import make_demo
 from labeling.pipeline.preparing import prepare_dataset
 from labeling.taxonomies import TaxonomySpec, fitting_taxonomy, load_taxonomy
@@ -38,6 +42,7 @@ class Command(WinnowCommand):
         parser.add_argument(
             "--import", dest="folder", type=Path, help="A folder of your own images instead of the demo."
         )
+        parser.add_argument("--dataset", help="The dataset to import into; named after the folder when left out.")
         parser.add_argument("--taxonomy", help="The taxonomy of that folder; found by its class names when left out.")
 
     def carry_out(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +83,7 @@ class Command(WinnowCommand):
         if not folder.is_dir():
             raise WrongUsage(f"DATA must be a folder of images (CLASS/FILE or SPLIT/CLASS/FILE), but got {folder}.")
         spec = _taxonomy(folder, options["taxonomy"])
-        slug = slugify(folder.resolve().name)[:60] or "images"
+        slug = options["dataset"] or _slug(folder.resolve())
         return prepare_dataset(slug, folder, spec, say=say, listener=self.progress).slug
 
     def _greet(self, base: str, name: str, slug: str) -> None:
@@ -94,6 +99,19 @@ def _taxonomy(folder: Path, reference: str | None) -> TaxonomySpec:
     if reference:
         return load_taxonomy(reference)
     return fitting_taxonomy(record.label for record in read_folder(folder.resolve()).records)
+
+
+def _slug(folder: Path) -> str:
+    """The dataset that this very folder was imported into, else a free name after the folder's."""
+    known = ImageRoot.objects.filter(path=escape_root(folder)).select_related("dataset").first()
+    if known is not None:
+        return known.dataset.slug
+    base = slugify(folder.name)[:50] or "images"
+    for number in itertools.count(1):
+        slug = base if number == 1 else f"{base}-{number}"
+        if slug != DEMO and not Dataset.objects.filter(slug=slug, images__isnull=False).exists():
+            return slug
+    raise AssertionError("unreachable: the numbers do not end")
 
 
 def _check_port_is_free(host: str, port: int) -> None:

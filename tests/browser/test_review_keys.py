@@ -1,0 +1,579 @@
+"""The review page by keyboard: what each key does, and that no verdict is lost, doubled or put on another image.
+
+All of it runs on a small dataset of its own, where one class is harmful (so its images are blurred) and one image's
+file is gone. Every test has its own reviewer.
+"""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from tests.browser.site import Site, environment, free_port
+from tests.starter import CHECKOUT
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+TAXONOMY = """
+title = "Weather"
+[[classes]]
+name = "calm"
+group = "safe"
+harm_rank = 0
+[[classes]]
+name = "foggy"
+group = "safe"
+harm_rank = 0
+[[classes]]
+name = "stormy"
+group = "adult"
+harm_rank = 2
+"""
+ANNOTATORS = (
+    *("dora", "nora", "hanna", "shirin", "mona", "rosa", "lena", "hilda", "olga", "lotte", "salma", "blanca"),
+    *("petra", "paula", "ella", "erna", "anton"),
+)
+LOST_REQUEST = ("Failed to load resource", "htmx:", "Response Status Error Code 502")
+OUTSIDER = "otto"
+ENGINEER = "emil"
+# One process for all of them: `add_person` and `sign_in_link` for each would take longer than the tests.
+SEAT_PEOPLE = """
+import json
+from labeling.actions.datasets import find_dataset
+from labeling.actions.people import add_person, make_sign_in_token, set_role
+from labeling.models import Role
+weather = find_dataset("weather")
+links = {}
+for name, role in PEOPLE.items():
+    person, _ = add_person(name=name)
+    if role:
+        set_role(dataset=weather, person=person, role=Role(role))
+    links[name] = f"/sign-in/{person.pk}/{make_sign_in_token(person)}/"
+print(json.dumps(links))
+"""
+# What the page itself has on its screen, in order; noted by the page, as a test that asks would miss some.
+NOTE_SHOWN_IMAGES = """
+  window.shownImages = [];
+  new MutationObserver(() => {
+    const image = document.querySelector("#focus[data-ready] #shown");
+    const number = image && Number(image.getAttribute("src").match(/images\\/(\\d+)/)[1]);
+    if (number && window.shownImages.at(-1) !== number) window.shownImages.push(number);
+  }).observe(document, { subtree: true, childList: true, attributes: true });
+"""
+
+
+@dataclass(frozen=True)
+class Weather:
+    """The dataset of these tests: mostly calm, some stormy (harmful), and one foggy image whose file is gone."""
+
+    site: Site
+    links: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"{self.site.base}/d/weather/"
+
+
+@pytest.fixture(scope="module")
+def weather(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Weather:
+    folder = tmp_path_factory.mktemp("weather")
+    taxonomy = folder / "weather.toml"
+    taxonomy.write_text(TAXONOMY)
+    demo = site.home / "demo" / "images" / "train"
+    photographs, drawings = (sorted((demo / name).iterdir()) for name in ("neutral", "drawings"))
+    for target, pictures in (
+        ("train/calm", photographs[:100]),
+        ("validation/stormy", drawings[:30]),
+        ("train/foggy", drawings[30:31]),
+    ):
+        (folder / "images" / target).mkdir(parents=True)
+        for path in pictures:
+            shutil.copy(path, folder / "images" / target)
+    site.command("import_images", str(folder / "images"), "--dataset", "weather", "--taxonomy", str(taxonomy))
+    site.command("score", "weather")
+    site.command("find_issues", "weather")
+    shutil.rmtree(folder / "images" / "train" / "foggy")
+    people = dict.fromkeys(ANNOTATORS, "annotator") | {ENGINEER: "ml", OUTSIDER: ""}
+    said = site.command("shell", "--no-imports", "-c", f"PEOPLE = {people!r}{SEAT_PEOPLE}")
+    return Weather(site, json.loads(said))
+
+
+@dataclass
+class Desk:
+    """One person at the review page in a browser of their own."""
+
+    weather: Weather
+    name: str
+    context: BrowserContext
+    page: Page
+    errors: list[str] = field(default_factory=list)
+
+    def open(self, **part: str) -> None:
+        """Start on a part of the queue and wait for its first image; by default calm images, which nothing blurs."""
+        filters = {"given": "calm", "suggested": "calm", "everything": "1"} | part
+        query = "&".join(f"{name}={value}" for name, value in filters.items() if value)
+        self.page.goto(f"{self.weather.url}review/?{query}")
+        self.page.keyboard.press("Enter")
+        self.wait_until_ready()
+
+    def wait_until_ready(self, other_than: int | None = None) -> int:
+        self.page.wait_for_function(
+            "other => { const shown = document.querySelector('#focus[data-ready]:not([aria-busy]) #shown');"
+            " return shown && !shown.getAttribute('src').includes(`/images/${other}/`) }",
+            arg=other_than,
+        )
+        return self.image
+
+    def press(self, key: str) -> int:
+        """Press a key that moves on; the image that it was about."""
+        before = self.image
+        self.page.keyboard.press(key)
+        self.wait_until_ready(other_than=before)
+        return before
+
+    @property
+    def image(self) -> int:
+        found = re.search(r"/images/(\d+)/", self.page.locator("#shown").get_attribute("src") or "")
+        assert found
+        return int(found.group(1))
+
+    @property
+    def saved(self) -> str:
+        return self.page.locator("#save-state").inner_text()
+
+    def shown_images(self) -> list[int]:
+        found: list[int] = self.page.evaluate("window.shownImages")
+        return found
+
+    def verdicts(self) -> list[tuple[int, str, str | None]]:
+        """(image, kind, class) of this person's verdicts, in order."""
+        return self.weather.site.rows(
+            "SELECT v.image_id, v.kind, c.name FROM labeling_verdict v JOIN labeling_person p ON p.id = v.reviewer_id "
+            "LEFT JOIN labeling_taxonomyclass c ON c.id = v.label_id WHERE p.username = ? ORDER BY v.id",
+            self.name,
+        )
+
+    def claims(self) -> set[int]:
+        rows = self.weather.site.rows(
+            "SELECT i.image_id FROM labeling_claim c JOIN labeling_person p ON p.id = c.reviewer_id "
+            "JOIN labeling_reviewitem i ON i.id = c.item_id WHERE p.username = ?",
+            self.name,
+        )
+        return {image for (image,) in rows}
+
+    def sign_in(self, page: Page, link: str) -> None:
+        page.goto(link)
+        page.get_by_role("button", name=f"Sign in as {self.name}").click()
+        expect(page.get_by_role("link", name=self.name, exact=True)).to_be_visible()
+
+
+Sit = Callable[..., Desk]
+
+
+@pytest.fixture
+def sit(weather: Weather, browser: Browser) -> Iterator[Sit]:
+    """Seat a new person of this name at the review page; what their browser complains about fails the test.
+
+    Lost requests and refusals are what these tests are about, so only those may stand on the console.
+    """
+    desks: list[Desk] = []
+
+    def sit(name: str, base: str = weather.site.base) -> Desk:
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.add_init_script(NOTE_SHOWN_IMAGES)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        desk = Desk(weather, name, context, page)
+        page.on("pageerror", lambda error: desk.errors.append(str(error)))
+        page.on("console", lambda said: desk.errors.append(said.text) if said.type == "error" else None)
+        desks.append(desk)
+        desk.sign_in(page, base + weather.links[name])
+        return desk
+
+    yield sit
+    for desk in desks:
+        desk.context.close()
+        assert [error for error in desk.errors if not error.startswith(LOST_REQUEST)] == []
+
+
+def given_and_suggested(weather: Weather, image: int) -> tuple[str, str]:
+    [row] = weather.site.rows(
+        "SELECT g.name, s.name FROM labeling_reviewitem r JOIN labeling_image i ON i.id = r.image_id "
+        "JOIN labeling_taxonomyclass g ON g.id = i.given_class_id "
+        "JOIN labeling_taxonomyclass s ON s.id = r.suggested_class_id WHERE i.id = ?",
+        image,
+    )
+    given, suggested = row
+    return given, suggested
+
+
+@contextmanager
+def hasty_server(site: Site) -> Iterator[str]:
+    """Another web server on the same home, where a reviewer holds an image for five seconds only."""
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "reviewer.wsgi:application",
+            "--bind",
+            f"127.0.0.1:{port}",
+            "--threads",
+            "2",
+        ],
+        cwd=CHECKOUT,
+        env=environment(site.home) | {"CLAIM_LEASE_SECONDS": "5"},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def test_the_deciding_keys_save_what_the_help_panel_says(sit: Sit, weather: Weather) -> None:
+    desk = sit("dora")
+    desk.open(given="stormy", suggested="")
+    assert given_and_suggested(weather, desk.image) == ("stormy", "calm")
+    expected: list[tuple[int, str, str | None]] = []
+    for key, what in (
+        ("Enter", ("relabel", "calm")),
+        ("2", ("relabel", "foggy")),
+        ("k", ("keep", None)),
+        ("u", ("unsure", None)),
+        ("x", ("exclude", None)),
+    ):
+        expected.append((desk.press(key), *what))
+        assert desk.saved.startswith("✓")
+    assert desk.verdicts() == expected
+
+    expected.append((desk.press("3"), "keep", None))  # the given label's own digit keeps it
+    assert desk.verdicts() == expected
+
+    skipped = desk.press("s")
+    assert desk.verdicts() == expected
+    assert skipped not in desk.claims()
+
+    desk.press("z")
+    assert desk.image == expected[-1][0]
+    assert desk.verdicts() == [*expected, (desk.image, "undo", None)]
+    desk.press("Z")  # as with Caps Lock on
+    assert desk.image == expected[-2][0]
+
+    desk.page.keyboard.press("?")
+    told = {kbd.strip() for kbd in desk.page.locator("#help kbd").all_inner_texts()}
+    assert told == {"1", "3", "Enter", "K", "U", "X", "S", "Z", "Space", "B", "Esc", "?"}
+
+
+def test_nothing_moves_from_one_image_to_the_next(sit: Sit) -> None:
+    desk = sit("nora")
+    places = set()
+    for part in ({}, {"given": "stormy", "suggested": ""}):  # one is in train, the other in validation
+        desk.open(**part)
+        for _ in range(2):
+            places.add(
+                str(
+                    desk.page.evaluate(
+                        "() => [...document.querySelectorAll('#picture, #shown, #decide button')]"
+                        ".map(one => JSON.stringify(one.getBoundingClientRect())).join()"
+                    )
+                )
+            )
+            desk.press("s")
+    assert len(places) == 1
+
+
+def test_the_help_opens_and_closes_and_escape_gives_the_images_back(sit: Sit, weather: Weather) -> None:
+    desk = sit("hanna")
+    desk.open()
+    help_panel = desk.page.locator("#help")
+    for opening, closing in (("?", "?"), ("?", "Escape")):
+        desk.page.keyboard.press(opening)
+        expect(help_panel).to_be_visible()
+        desk.page.keyboard.press(closing)
+        expect(help_panel).to_be_hidden()
+    assert len(desk.claims()) == 3
+
+    desk.page.keyboard.press("Escape")
+    expect(desk.page.get_by_role("heading", name="Given against suggested")).to_be_visible()
+    assert desk.page.url == weather.url
+    assert desk.claims() == set()
+    assert desk.verdicts() == []
+
+
+def test_space_reveals_only_while_it_is_held_and_b_turns_the_blur_off_for_good(sit: Sit, weather: Weather) -> None:
+    desk = sit("shirin")
+    desk.open(given="stormy", suggested="")
+    filter_of = "() => getComputedStyle(document.getElementById('shown')).filter"
+
+    def blurred() -> bool:
+        return "blur" in str(desk.page.evaluate(filter_of))
+
+    assert blurred()
+    desk.page.keyboard.down("Space")
+    assert not blurred()
+    desk.page.keyboard.up("Space")
+    assert blurred()
+
+    desk.page.keyboard.down("Space")
+    desk.press("k")
+    assert blurred(), "the next image must not be revealed by a key that was held for the one before"
+    desk.page.keyboard.up("Space")
+
+    for shield, seen in ((0, False), (1, True)):
+        with desk.page.expect_response("**/me/shield/"):
+            desk.page.keyboard.press("b")
+        assert blurred() is seen
+        assert weather.site.rows("SELECT shield FROM labeling_person WHERE username = ?", desk.name) == [(shield,)]
+        desk.page.reload()
+        desk.wait_until_ready()
+        assert blurred() is seen
+
+
+def test_shortcuts_of_the_browser_and_a_key_that_repeats_decide_nothing(sit: Sit) -> None:
+    desk = sit("mona")
+    desk.open()
+    first = desk.image
+    for key in ("Control+x", "Alt+1", "Meta+k"):
+        desk.page.keyboard.press(key)
+    desk.page.get_by_role("button", name="Unsure").focus()
+    assert desk.verdicts() == []
+
+    desk.page.keyboard.press("Enter")  # on a button, Enter presses that button; it does not accept the suggestion
+    desk.wait_until_ready(other_than=first)
+    assert desk.verdicts() == [(first, "unsure", None)]
+
+    second = desk.image
+    desk.page.keyboard.down("1")
+    desk.wait_until_ready(other_than=second)
+    for _ in range(5):
+        desk.page.keyboard.down("1")  # what a held key sends
+    desk.page.keyboard.up("1")
+    assert desk.verdicts() == [(first, "unsure", None), (second, "keep", None)]
+
+
+def test_keys_while_a_verdict_is_on_its_way_land_on_no_image(sit: Sit) -> None:
+    desk = sit("rosa")
+    desk.open()
+    first = desk.image
+    on_its_way: list[Route] = []
+    desk.page.route("**/verdict/**", lambda route: on_its_way.append(route))
+    for key in ("1", "2", "x", "u", "s", "z", "3"):
+        desk.page.keyboard.press(key)
+    expect(desk.page.locator("#save-state")).to_have_class(re.compile("held|busy"))
+    assert len(on_its_way) == 1
+    assert desk.verdicts() == []
+
+    on_its_way.pop().continue_()
+    desk.page.unroute("**/verdict/**")
+    desk.wait_until_ready(other_than=first)
+    assert desk.verdicts() == [(first, "keep", None)]
+
+
+def test_keys_while_the_next_image_is_still_loading_land_on_no_image(sit: Sit) -> None:
+    desk = sit("lena")
+    loading: list[Route] = []
+    desk.page.route("**/file?**", lambda route: loading.append(route))
+    desk.page.goto(f"{desk.weather.url}review/?everything=1&given=calm")
+    desk.page.keyboard.press("Enter")
+    expect(desk.page.locator("#shown")).to_be_attached()
+    for key in ("1", "Enter", "x", "k"):
+        desk.page.keyboard.press(key)
+    assert desk.page.locator("#save-state").inner_text() == "one moment, the image is loading"
+    assert desk.verdicts() == []
+
+    for route in loading:
+        route.continue_()
+    desk.page.unroute("**/file?**")
+    desk.wait_until_ready()
+    image = desk.press("k")
+    assert desk.verdicts() == [(image, "keep", None)]
+
+
+def test_a_hammered_key_decides_each_image_that_was_shown_once_and_no_other(sit: Sit) -> None:
+    desk = sit("hilda")
+    desk.open()
+    deadline = time.monotonic() + 20
+    while len(desk.verdicts()) < 8 and time.monotonic() < deadline:
+        for _ in range(10):
+            desk.page.keyboard.press("1")
+    desk.wait_until_ready()
+    desk.page.wait_for_load_state("networkidle")
+    shown = desk.shown_images()
+    decided = [image for image, _, _ in desk.verdicts()]
+    assert len(decided) >= 8
+    assert decided == shown[:-1]
+    assert len(set(shown)) == len(shown)
+    assert shown[-1] == desk.image
+
+
+def test_a_verdict_without_a_connection_waits_and_is_saved_once_when_it_is_back(sit: Sit) -> None:
+    desk = sit("olga")
+    desk.open()
+    first = desk.image
+    desk.context.set_offline(True)
+    desk.page.keyboard.press("2")
+    expect(desk.page.locator("#save-state")).to_contain_text("not saved (no connection)")
+    expect(desk.page.get_by_role("button", name="Retry now")).to_be_visible()
+    desk.page.keyboard.press("1")  # a second thought is too late: the first verdict is still on its way
+    assert desk.image == first
+    assert desk.verdicts() == []
+
+    desk.context.set_offline(False)
+    desk.wait_until_ready(other_than=first)
+    assert desk.verdicts() == [(first, "relabel", "foggy")]
+    assert desk.saved == "✓ foggy"
+
+
+def test_lost_answers_and_a_failing_proxy_lead_to_one_verdict(sit: Sit) -> None:
+    desk = sit("lotte")
+    desk.open()
+    first = desk.image
+    tries: list[str] = []
+
+    def unlucky(route: Route) -> None:
+        tries.append(route.request.post_data or "")
+        if len(tries) == 1:  # the server saves it, but the answer is lost
+            route.fetch()
+            route.abort("connectionreset")
+        elif len(tries) == 2:
+            route.fulfill(status=502, body="Bad gateway")
+        else:
+            route.continue_()
+
+    desk.page.route("**/verdict/**", unlucky)
+    desk.page.keyboard.press("2")
+    expect(desk.page.locator("#save-state")).to_contain_text("the server failed (502)", timeout=5_000)
+    desk.page.get_by_role("button", name="Retry now").click()
+    desk.wait_until_ready(other_than=first)
+    assert len(tries) == 3
+    assert len({re.search(r"[&]?key=([^&]+)", sent).group(1) for sent in tries}) == 1  # type: ignore[union-attr]
+    assert desk.verdicts() == [(first, "relabel", "foggy")]
+
+
+def test_a_verdict_of_somebody_signed_out_waits_until_they_are_back(sit: Sit, weather: Weather) -> None:
+    desk = sit("salma")
+    desk.open()
+    first = desk.image
+    desk.context.clear_cookies(name="sessionid")
+    desk.page.keyboard.press("x")
+    expect(desk.page.locator("#save-state")).to_contain_text("you are signed out")
+    assert desk.image == first
+    assert desk.verdicts() == []
+
+    elsewhere = desk.context.new_page()
+    desk.sign_in(elsewhere, weather.site.sign_in_link(desk.name))
+    elsewhere.close()
+    desk.page.get_by_role("button", name="Retry now").click()
+    desk.wait_until_ready(other_than=first)
+    assert desk.verdicts() == [(first, "exclude", None)]
+
+
+def test_an_image_whose_file_is_gone_is_said_to_be_and_can_only_be_excluded_or_skipped(sit: Sit) -> None:
+    desk = sit("blanca")
+    desk.open(given="foggy", suggested="")
+    expect(desk.page.get_by_text("This image cannot be loaded.")).to_be_visible()
+    lost = desk.image
+    for key in ("1", "2", "k", "Enter", "u"):
+        desk.page.keyboard.press(key)
+        expect(desk.page.locator("#save-state")).to_have_text("this image cannot be seen: exclude it or skip it")
+    assert desk.verdicts() == []
+
+    desk.page.keyboard.press("x")
+    expect(desk.page.get_by_role("heading", name="Nothing is left")).to_be_visible()
+    assert desk.verdicts() == [(lost, "exclude", None)]
+    desk.page.keyboard.press("z")
+    desk.wait_until_ready()
+    assert desk.image == lost
+
+
+def test_two_people_are_never_shown_the_same_image(sit: Sit) -> None:
+    desks = [sit("petra"), sit("paula")]
+    for desk in desks:
+        desk.open()
+    for _ in range(3):
+        for desk in desks:
+            desk.press("k")
+    one, other = (set(desk.shown_images()) | desk.claims() for desk in desks)
+    assert len(one) == len(other) == 6
+    assert one.isdisjoint(other)
+
+
+def test_a_verdict_after_the_hold_ran_out_is_refused_in_words_and_the_work_goes_on(sit: Sit, weather: Weather) -> None:
+    with hasty_server(weather.site) as base:
+        slow = sit("ella", base=base)
+        slow.page.goto(f"{base}/d/weather/review/?everything=1&given=calm")
+        slow.page.keyboard.press("Enter")
+        image = slow.wait_until_ready()
+        held = slow.claims()
+        time.sleep(5.1)
+        quick = sit("erna")
+        quick.open(suggested="")
+        assert quick.image == image, "what nobody holds any more goes to the next person"
+
+        slow.page.keyboard.press("2")
+        expect(slow.page.get_by_role("alert")).to_contain_text("was not recorded")
+        assert slow.wait_until_ready(other_than=image) not in held | {image}
+        assert slow.verdicts() == []
+        again = slow.press("k")
+        assert slow.verdicts() == [(again, "keep", None)]
+        expect(slow.page.get_by_role("alert")).to_have_count(0)
+
+
+def test_runs_move_by_themselves_and_are_left_alone_when_they_are_done(sit: Sit, weather: Weather) -> None:
+    desk = sit(ENGINEER)
+    desk.page.goto(weather.url)
+    desk.page.get_by_role("button", name="Find issues").click()
+    moving = desk.page.locator(".run.state-queued, .run.state-running")
+    expect(moving).to_have_count(1)
+    run = moving.get_attribute("id")
+    asked: list[str] = []
+    desk.page.on("request", lambda sent: asked.append(sent.url) if sent.resource_type == "xhr" else None)
+    expect(desk.page.locator(f"#{run}.state-done")).to_be_visible(timeout=20_000)
+    expect(desk.page.locator(f"#{run} progress")).to_have_count(0)
+    desk.page.wait_for_timeout(2_000)  # a poll is due every 1.5 seconds
+    *polls, last = asked
+    assert polls
+    assert all(url.endswith("/progress/") for url in polls)
+    assert last == weather.url, "the figures around the run are fetched once more, then nothing"
+
+
+def test_outsiders_and_annotators_cannot_cut_a_release(sit: Sit, weather: Weather) -> None:
+    releases_before = weather.site.rows("SELECT count(*) FROM labeling_release")
+    for name, status, status_of_list, heading in (
+        (OUTSIDER, 404, 404, "There is nothing here"),
+        ("anton", 403, 200, "Your role does not allow this"),
+    ):
+        desk = sit(name)
+        desk.page.goto(f"{weather.site.base}/me/")
+        with desk.page.expect_navigation() as navigation:
+            desk.page.evaluate(
+                "action => { const form = document.querySelector('form'); form.action = action; form.submit() }",
+                f"{weather.url}releases/cut/",
+            )
+        assert navigation.value is not None
+        assert navigation.value.status == status
+        expect(desk.page.get_by_role("heading", name=heading)).to_be_visible()
+        expect(desk.page.get_by_role("link", name="Winnow")).to_be_visible()
+        listed = desk.page.goto(f"{weather.url}releases/")
+        assert listed is not None
+        assert listed.status == status_of_list
+        expect(desk.page.get_by_role("button", name="Cut the release")).to_have_count(0)
+    assert weather.site.rows("SELECT count(*) FROM labeling_release") == releases_before
