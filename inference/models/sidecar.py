@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference.errors import HashMismatch, SidecarInvalid
-from inference.preprocess import PROFILES
+from inference.errors import HashMismatch, ModelRefused, SidecarInvalid
+from inference.preprocess import check_profile_fits
 
 SIDECAR_FILE = "sidecar.json"
 MODEL_FILE = "model.tflite"
@@ -75,10 +75,10 @@ class Sidecar:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise SidecarInvalid(f"expected a whole number above 0 for {key!r}, received {value!r}")
         self._check_classes()
-        if self.profile not in PROFILES:
-            raise SidecarInvalid(
-                f"expected a preprocessing profile of {', '.join(sorted(PROFILES))}, received {self.profile!r}"
-            )
+        try:
+            check_profile_fits(self.profile, (self.input_height, self.input_width))
+        except ModelRefused as error:
+            raise SidecarInvalid(str(error)) from None
         if not _SHA256.fullmatch(str(self.model_sha256)):
             raise SidecarInvalid(f"expected 64 hex digits for 'model_sha256', received {self.model_sha256!r}")
         drift: Any = self.drift  # Read from JSON, it can be anything.
