@@ -93,7 +93,8 @@ def test_the_jpeg_round_trip_of_open_nsfw_is_really_made(photographs: tuple[Path
 @pytest.mark.parametrize("profile", sorted(PROFILES))
 def test_every_profile_gives_float32_of_the_size_it_is_asked_for(profile: str, photographs: tuple[Path, Path]) -> None:
     prepared = prepare(decode(photographs[0]), profile, (224, 224))
-    assert (prepared.shape, prepared.dtype) == ((224, 224, 3), np.float32)
+    assert prepared.shape == (224, 224, 3)
+    assert prepared.dtype == np.float32
     assert prepared.flags.c_contiguous
 
 
