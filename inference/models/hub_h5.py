@@ -30,6 +30,8 @@ def load(request: Request, description: Any) -> LoadedModel:
         MissingTool: the extra is not installed.
         ModelRefused: damaged; a module behind an address without trust; an unknown layer.
     """
+    for layer in _hub_layers(description):
+        _check_module(str(layer.get("handle")), request)
     try:
         import tensorflow_hub
         import tf_keras
@@ -38,8 +40,6 @@ def load(request: Request, description: Any) -> LoadedModel:
             f"expected the libraries tf_keras and tensorflow_hub, as {request.path} holds a TF-Hub layer, {error.name} "
             "is not installed: pip install '.[hub]'"
         ) from None
-    for layer in _hub_layers(description):
-        _check_module(str(layer.get("handle")), request)
     with reading_layers(request.path, ".h5 file"):
         network = tf_keras.models.load_model(
             request.path, custom_objects={"KerasLayer": tensorflow_hub.KerasLayer}, compile=False
