@@ -45,11 +45,7 @@ def convert(declared: Declared, out: Path) -> Sidecar:
     )
     check_outputs(loaded.outputs, declared)
     check_profile_fits(declared.profile, loaded.input_size)
-    probes = probe_images(declared.profile, loaded.input_size)
-    _say("asking the original")
-    answers = loaded.answer(probes)
-    check_answers(answers[0], declared)
-    sidecar = _compile(loaded, declared, probes, answers, out)
+    sidecar = compile_exactly(loaded, declared, out)
     sidecar.write(out / SIDECAR_FILE)
     return sidecar
 
@@ -97,14 +93,19 @@ def check_answers(outputs: Float32Array, declared: Declared) -> None:
         )
 
 
-def _compile(
-    loaded: LoadedModel,
-    declared: Declared,
-    probes: Float32Array,
-    answers: tuple[Float32Array, Float32Array],
-    out: Path,
-) -> Sidecar:
-    """The first way to a compiled model that answers as the original does."""
+def compile_exactly(loaded: LoadedModel, declared: Declared, out: Path) -> Sidecar:
+    """Write the model file of the first runtime that answers as the original does.
+
+    Returns:
+        Its sidecar, with the measured drift, and with the reason where the runtime is not LiteRT.
+
+    Raises:
+        ModelRefused: the original does not answer as declared; no runtime is exact, with each one's reason.
+    """
+    probes = probe_images(declared.profile, loaded.input_size)
+    _say("asking the original")
+    answers = loaded.answer(probes)
+    check_answers(answers[0], declared)
     reasons = [loaded.not_litert] if loaded.not_litert else []
     for writer in loaded.writers:
         name = _RUNTIME_NAMES[writer.runtime]

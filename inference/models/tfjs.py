@@ -222,7 +222,7 @@ def _decode_shard(module: str, name: str) -> bytes:
 def dequantise(manifest: list[dict[str, Any]], data: bytes) -> dict[str, Float32Array]:
     """Weights of one manifest group: float32 = q·scale + min per tensor, in manifest order.
 
-    `uint8` and `uint16` quantisation and plain float32 are known. Every byte must be used.
+    `uint8`, `uint16` and `float16` (without scale) and plain float32 are known. Every byte must be used.
 
     Raises:
         ModelRefused: an entry of another kind, or data of another length than the manifest adds up to.
@@ -234,12 +234,13 @@ def dequantise(manifest: list[dict[str, Any]], data: bytes) -> dict[str, Float32
             name, shape = str(entry["name"]), tuple(int(side) for side in entry["shape"])
             quantisation = entry.get("quantization")
             stored = np.dtype((quantisation or entry)["dtype"]).newbyteorder("<")
-            scale, low = (float(quantisation["scale"]), float(quantisation["min"])) if quantisation else (1.0, 0.0)
+            scaled = quantisation if stored.kind == "u" else None
+            scale, low = (float(scaled["scale"]), float(scaled["min"])) if scaled else (1.0, 0.0)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelRefused(
                 f"expected name, shape, dtype and scale of a weight, received {entry!r}: {error}"
             ) from None
-        if stored.str[1:] not in (("u1", "u2") if quantisation else ("f4",)) or entry.get("dtype") != "float32":
+        if stored.str[1:] not in (("u1", "u2", "f2") if quantisation else ("f4",)) or entry.get("dtype") != "float32":
             raise ModelRefused(f"expected float32, plain or quantised to uint8 or uint16, received {entry!r}")
         if name in weights:
             raise ModelRefused(f"expected each weight once, the manifest names {name!r} twice")

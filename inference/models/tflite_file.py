@@ -155,22 +155,27 @@ def _original(data: bytes, path: Path, probabilities: int, embedding: int) -> An
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     with reading(path, ".tflite file of operations that LiteRT knows"):
-        # The plain kernels, with every tensor kept: another way through the same file than the compiled model's.
-        interpreter = Interpreter(
+        untouched = Interpreter(model_content=data)
+        # Inner tensors can be read only where every tensor is kept, and that is not possible with the fast kernels.
+        keeping = Interpreter(
             model_content=data,
             experimental_preserve_all_tensors=True,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
-        interpreter.allocate_tensors()
-        given = interpreter.get_input_details()[0]["index"]
+        for interpreter in (untouched, keeping):
+            interpreter.allocate_tensors()
+        given = untouched.get_input_details()[0]["index"]
+
+    def run(interpreter: Any, image: Float32Array, tensor: int) -> Any:
+        interpreter.set_tensor(given, image)
+        interpreter.invoke()
+        return interpreter.get_tensor(tensor)
 
     def answer(images: Float32Array) -> tuple[Float32Array, Float32Array]:
-        outputs, embeddings = [], []
-        for row in range(len(images)):
-            interpreter.set_tensor(given, images[row : row + 1])
-            interpreter.invoke()
-            outputs.append(interpreter.get_tensor(probabilities))
-            embeddings.append(interpreter.get_tensor(embedding))
-        return np.concatenate(outputs), np.concatenate(embeddings)
+        pictures = [images[row : row + 1] for row in range(len(images))]
+        return (
+            np.concatenate([run(untouched, picture, probabilities) for picture in pictures]),
+            np.concatenate([run(keeping, picture, embedding) for picture in pictures]),
+        )
 
     return answer

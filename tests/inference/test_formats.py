@@ -15,8 +15,12 @@ import numpy as np
 import pytest
 
 from inference.errors import BuildFailed, HashMismatch, InferenceError, ModelRefused
+from inference.models import catalogue, npm
 from inference.models.compiled import CompiledModel
+from inference.models.convert import compile_exactly
 from inference.models.declared import Declared
+from inference.models.formats import load_model
+from inference.models.loaded import Request
 from inference.models.register import labels_beside, register_model, source_hash
 from inference.models.sidecar import ModelFolder
 from inference.types import Float32Array
@@ -239,6 +243,39 @@ def test_a_published_hash_that_does_not_match_refuses_the_file_unread(made: Path
     assert not (tmp_path / "models").exists()
     matching = source_hash(made / "plain.tflite").upper()
     assert register_model(declared(made / "plain.tflite"), tmp_path / "models", sha256=matching).path.is_dir()
+
+
+@pytest.mark.slow
+def test_the_npm_form_of_tensorflow_js_is_read_from_a_folder(
+    starter_model: CompiledModel, starter_folder: Path, tmp_path: Path
+) -> None:
+    entry = catalogue.find("nsfwjs-mobilenet-v2")
+    package = npm.pack(entry.package, entry.version, entry.integrity, cache=starter_folder.parents[1] / "cache")
+    folder = tmp_path / "mobilenet_v2"
+    folder.mkdir()
+    for file in ("model.min.js", "group1-shard1of1.min.js"):
+        (folder / file).write_bytes(npm.read_member(package, f"package/dist/models/mobilenet_v2/{file}"))
+    registered = register_model(declared(folder, profile="nsfwjs", embedding_layer="flatten_1"), tmp_path / "models")
+    inputs = np.random.default_rng(0).random((3, 224, 224, 3), dtype=np.float32)
+    for received, expected in zip(
+        CompiledModel.open(registered).predict(inputs), starter_model.predict(inputs), strict=True
+    ):
+        np.testing.assert_allclose(received, expected, atol=1e-5)
+
+
+def test_a_compiled_model_that_drifts_is_not_used_and_the_reason_is_told(made: Path, tmp_path: Path) -> None:
+    loaded = load_model(Request(made / "plain.tflite"))
+
+    def turned(images: Float32Array) -> tuple[Float32Array, Float32Array]:
+        outputs, embeddings = loaded.answer(images)
+        return np.roll(outputs, 1, axis=1), embeddings
+
+    drifting = dataclasses.replace(loaded, answer=turned)
+    complete = declared(made / "plain.tflite", source_sha256="0" * 64)
+    with pytest.raises(ModelRefused, match=r"found none: LiteRT: expected probabilities within 0\.001 of the original"):
+        compile_exactly(drifting, complete, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert compile_exactly(loaded, complete, tmp_path).runtime == "litert"
 
 
 def test_the_hash_of_a_folder_is_of_all_its_files(made: Path, tmp_path: Path) -> None:

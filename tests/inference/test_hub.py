@@ -33,8 +33,9 @@ backbone = tf_keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 
 layers = tf_keras.layers
 detector = tf_keras.Sequential([backbone, layers.GlobalAveragePooling2D(), layers.Dense(5, activation="softmax")])
 detector.build((None, 64, 64, 3))
-detector.save(out / "keras2.h5")
-np.save(out / "keras2.npy", detector(inputs))
+for suffix in ("h5", "keras"):
+    detector.save(out / f"keras2.{suffix}")
+    np.save(out / f"keras2.{suffix}.npy", detector(inputs))
 
 module = tf.Module()
 module.kernel = tf.Variable(np.random.default_rng(2).normal(size=(3, 6)).astype("f4"))
@@ -47,7 +48,7 @@ layer = tensorflow_hub.KerasLayer(str(out / "module"), name="features")
 given = tf_keras.Input((64, 64, 3))
 hub = tf_keras.Model(given, layers.Dense(5, activation="softmax", name="answer")(layer(given)))
 hub.save(out / "hub.h5")
-np.save(out / "hub.npy", hub(inputs))
+np.save(out / "hub.h5.npy", hub(inputs))
 """
 
 
@@ -67,12 +68,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "origin", "layer"),
-    [("keras2", "keras-h5", "global_average_pooling2d"), ("hub", "keras-h5-hub", "features")],
+    [
+        ("keras2.h5", "keras-h5", "global_average_pooling2d"),
+        ("keras2.keras", "keras-2", "global_average_pooling2d"),
+        ("hub.h5", "keras-h5-hub", "features"),
+    ],
 )
 def test_a_file_of_keras_2_itself_answers_as_keras_2_did(
     file: str, origin: str, layer: str, written: Path, tmp_path: Path
 ) -> None:
-    folder = register_model(declared(written / f"{file}.h5"), tmp_path)
+    folder = register_model(declared(written / file), tmp_path)
     assert (folder.sidecar.format_origin, folder.sidecar.embedding_layer) == (origin, layer)
     assert folder.sidecar.runtime == "litert"
     probabilities, _ = CompiledModel.open(folder).predict(np.load(written / "inputs.npy"))
