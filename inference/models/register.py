@@ -23,6 +23,7 @@ from inference.preprocess import find_profile
 LABELS_FILE = "class_labels.txt"
 HUGGING_FACE_FILE = "config.json"
 _NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
+_PLACEHOLDER = re.compile(r"LABEL_\d+")
 _INSIDE_FOLDERS = (saved_model.FILE, tfjs_folder.JSON, tfjs_folder.MODULE)
 
 
@@ -124,7 +125,9 @@ def labels_beside(path: Path) -> tuple[Path, tuple[str, ...]] | None:
                 found = json.loads(hugging_face.read_text(encoding="utf-8"))
                 if isinstance(found, dict) and isinstance(found.get("id2label"), dict):
                     by_index = {int(index): str(label) for index, label in found["id2label"].items()}
-                    return hugging_face, tuple(by_index[index] for index in sorted(by_index))
+                    named = tuple(by_index[index] for index in sorted(by_index))
+                    # The library's own placeholders, where nobody gave names, say nothing.
+                    return None if all(map(_PLACEHOLDER.fullmatch, named)) else (hugging_face, named)
         except (OSError, ValueError) as error:
             raise ModelRefused(f"expected class labels in {folder}, reading them failed: {error}") from error
     return None

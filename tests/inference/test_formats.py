@@ -290,6 +290,8 @@ def test_class_labels_beside_a_model_are_found(tmp_path: Path) -> None:
     model = tmp_path / "model.h5"
     model.touch()
     assert labels_beside(model) is None
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}')
+    assert labels_beside(model) is None
     (tmp_path / "config.json").write_text('{"id2label": {"1": "nsfw", "0": "normal"}}')
     assert labels_beside(model) == (tmp_path / "config.json", ("normal", "nsfw"))
     (tmp_path / "class_labels.txt").write_text("drawings\nhentai\n\n")
