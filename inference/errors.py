@@ -8,7 +8,7 @@
         ├── UnknownModel       no model of that name in the catalogue
         ├── SidecarInvalid     the sidecar lacks a fact or contradicts itself
         ├── HashMismatch       bytes differ from the ones that were promised
-        ├── MissingTool        a program that the work needs is not installed
+        ├── MissingTool        a program or an optional library that the work needs is not installed
         ├── FetchFailed        the tool ran, but did not bring the package
         ├── BuildFailed        converting a model failed in its own process
         └── DriftTooLarge      the compiled model does not answer as its original does
@@ -66,7 +66,7 @@ class HashMismatch(ModelRefused):
 
 
 class MissingTool(ModelRefused):
-    """A program that is not installed."""
+    """A program, or an optional library, that is not installed."""
 
 
 class FetchFailed(ModelRefused):

@@ -187,11 +187,41 @@ class Profile:
         name: stored in sidecars and predictions.
         description: one line for people.
         prepare: (RGB picture, (height, width)) → (height, width, 3) float32.
+        only_size: the one (height, width) that the profile is defined for; None for any.
     """
 
     name: str
     description: str
     prepare: Callable[[Image.Image, tuple[int, int]], Float32Array]
+    only_size: tuple[int, int] | None = None
+
+
+def find_profile(name: str) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        ModelRefused: with the names there are.
+    """
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise ModelRefused(
+            f"expected a preprocessing profile of {', '.join(sorted(PROFILES))}, received {name!r}"
+        ) from None
+
+
+def check_profile_fits(name: str, size: tuple[int, int]) -> None:
+    """Refuse a profile that does not make inputs of this (height, width).
+
+    Raises:
+        ModelRefused: unknown profile, or one that is defined for another size.
+    """
+    only = find_profile(name).only_size
+    if only is not None and only != tuple(size):
+        raise ModelRefused(
+            f"expected a model with an input of {only[0]}×{only[1]} pixels for the profile {name}, received one of "
+            f"{size[0]}×{size[1]}: choose the profile that the model was trained with"
+        )
 
 
 def prepare(image: DecodedImage, profile: str, size: tuple[int, int]) -> Float32Array:
@@ -206,15 +236,10 @@ def prepare(image: DecodedImage, profile: str, size: tuple[int, int]) -> Float32
         (height, width, 3) float32, C-contiguous; the range is the profile's.
 
     Raises:
-        ModelRefused: for an unknown profile.
+        ModelRefused: for an unknown profile, or a size that it is not defined for.
     """
-    try:
-        chosen = PROFILES[profile]
-    except KeyError:
-        raise ModelRefused(
-            f"expected a preprocessing profile of {', '.join(sorted(PROFILES))}, received {profile!r}"
-        ) from None
-    return chosen.prepare(image.rgb, size)
+    check_profile_fits(profile, size)
+    return PROFILES[profile].prepare(image.rgb, size)
 
 
 def _nsfwjs(rgb: Image.Image, size: tuple[int, int]) -> Float32Array:
@@ -223,10 +248,34 @@ def _nsfwjs(rgb: Image.Image, size: tuple[int, int]) -> Float32Array:
     return values
 
 
-def _keras_default(rgb: Image.Image, size: tuple[int, int]) -> Float32Array:
+def _nearest_unit(rgb: Image.Image, size: tuple[int, int]) -> Float32Array:
+    return _resized(rgb, size, Image.Resampling.NEAREST) / np.float32(255)
+
+
+def _seven(rgb: Image.Image, size: tuple[int, int]) -> Float32Array:
+    return _resized(rgb, size, Image.Resampling.LANCZOS) / np.float32(127.5) - np.float32(1)
+
+
+def _vit_half(rgb: Image.Image, size: tuple[int, int]) -> Float32Array:
+    unit = _resized(rgb, size, Image.Resampling.BILINEAR) * np.float32(1 / 255)
+    return (unit - np.float32(0.5)) / np.float32(0.5)
+
+
+def _open_nsfw(rgb: Image.Image, size: tuple[int, int]) -> Float32Array:
     height, width = size
-    resized = rgb.resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(resized, dtype=np.float32) / np.float32(255)
+    file = io.BytesIO()
+    # The JPEG round trip is part of what the network was trained with; Pillow's own quality is opennsfw2's.
+    rgb.resize((256, 256), Image.Resampling.BILINEAR).save(file, "JPEG")
+    with Image.open(file, formats=("JPEG",)) as again:
+        pixels = np.asarray(again.convert("RGB"), dtype=np.float32)
+    top, left = (256 - height) // 2, (256 - width) // 2
+    blue_green_red = pixels[top : top + height, left : left + width, ::-1]
+    return np.ascontiguousarray(blue_green_red - np.array([104, 117, 123], dtype=np.float32))
+
+
+def _resized(rgb: Image.Image, size: tuple[int, int], method: Image.Resampling) -> Float32Array:
+    height, width = size
+    return np.asarray(rgb.resize((width, height), method), dtype=np.float32)
 
 
 PROFILES: dict[str, Profile] = {
@@ -240,7 +289,30 @@ PROFILES: dict[str, Profile] = {
         Profile(
             "keras_default",
             "RGB in 0..1; nearest neighbour, aspect not kept (Keras load_img with target_size)",
-            _keras_default,
+            _nearest_unit,
+        ),
+        Profile(
+            "gantman",
+            "RGB in 0..1; nearest neighbour, aspect not kept (predict.py of GantMan/nsfw_model)",
+            _nearest_unit,
+        ),
+        Profile(
+            "seven",
+            "RGB in -1..1; Pillow's Lanczos to 224, aspect not kept (swiss-ai-center image-nsfw-detector)",
+            _seven,
+            (224, 224),
+        ),
+        Profile(
+            "vit_half",
+            "RGB with mean .5 and deviation .5; antialiased bilinear to 224, aspect not kept (ViTImageProcessor)",
+            _vit_half,
+            (224, 224),
+        ),
+        Profile(
+            "open_nsfw",
+            "BGR minus (104, 117, 123); bilinear to 256, JPEG round trip, centre crop of 224 (open_nsfw, opennsfw2)",
+            _open_nsfw,
+            (224, 224),
         ),
     )
 }

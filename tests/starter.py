@@ -17,3 +17,9 @@ def starter_model_folder() -> Path:
     """
     var = CHECKOUT / "var"
     return fetch_model(NAME, var / "models", cache=var / "cache").path
+
+
+def inception_model_folder() -> Path:
+    """The finished folder of nsfwjs' InceptionV3; the first call takes about 40 seconds."""
+    var = CHECKOUT / "var"
+    return fetch_model("nsfwjs-inception-v3", var / "models", cache=var / "cache").path

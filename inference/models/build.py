@@ -14,11 +14,11 @@ from pathlib import Path
 
 from inference.errors import InferenceError, ModelRefused
 from inference.models import catalogue, npm, tfjs
+from inference.models.child import REFUSED
 from inference.models.compile import check_drift, compile_model, measure_drift, probe_images, with_embedding
-from inference.models.compiled import CompiledModel
+from inference.models.compiled import EMBEDDING, PROBABILITIES, CompiledModel
 from inference.models.sidecar import MODEL_FILE, SIDECAR_FILE, ModelFolder, Sidecar, sha256_of
-
-REFUSED = 2
+from inference.types import Float32Array
 
 
 def build(entry: catalogue.CatalogueEntry, package: bytes, out: Path) -> Sidecar:
@@ -47,7 +47,12 @@ def build(entry: catalogue.CatalogueEntry, package: bytes, out: Path) -> Sidecar
     sidecar = _sidecar(entry, sha256_of(out / MODEL_FILE), {})
     _say("comparing the compiled model with the original")
     compiled = CompiledModel.open(ModelFolder(out, sidecar), threads=os.cpu_count() or 1)
-    drift = measure_drift(two_outputs, compiled, probe_images(entry.profile, entry.input_size))
+
+    def original(images: Float32Array) -> tuple[Float32Array, Float32Array]:
+        answers = two_outputs.predict(images, batch_size=8, verbose=0)
+        return answers[PROBABILITIES], answers[EMBEDDING]
+
+    drift = measure_drift(original, compiled, probe_images(entry.profile, entry.input_size))
     check_drift(drift)
     sidecar = _sidecar(entry, sidecar.model_sha256, asdict(drift))
     (out / "LICENSE").write_bytes(npm.read_member(package, entry.licence_member))

@@ -64,6 +64,24 @@ CATALOGUE: dict[str, CatalogueEntry] = {
             licence_member="package/LICENSE",
             trained_on="nsfw_data_scraper (by the authors of nsfwjs)",
         ),
+        CatalogueEntry(
+            name="nsfwjs-inception-v3",
+            package="nsfwjs",
+            version="4.4.0",
+            integrity="sha512-krC1fgeTLXtZwgdpKJ0jm7hqv0gTSRQQRL+FhOaxaJ9Wj92t42BO3csO2odwgTAgZgf2RvkwPtp0R8Aa7dc+MA==",
+            topology_member="package/dist/models/inception_v3/model.min.js",
+            shard_member="package/dist/models/inception_v3/{shard}.min.js",
+            parameters=22_360_869,
+            taxonomy="five",
+            class_names=("drawings", "hentai", "neutral", "porn", "sexy"),
+            profile="nsfwjs",
+            input_size=(299, 299),
+            embedding_layer="flatten_1",
+            embedding_size=2048,
+            licence="MIT",
+            licence_member="package/LICENSE",
+            trained_on="nsfw_data_scraper (by the authors of nsfwjs)",
+        ),
     )
 }
 

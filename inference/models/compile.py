@@ -8,13 +8,14 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from inference.errors import DriftTooLarge, ModelRefused
-from inference.models.compiled import EMBEDDING, INPUT, PROBABILITIES, SIGNATURE, CompiledModel
+from inference.models.compiled import EMBEDDING, INPUT, PROBABILITIES, SIGNATURE, CompiledModel, class_answers
+from inference.models.loaded import Answer
 from inference.preprocess import DecodedImage, decode, prepare
 from inference.types import Float32Array
 
@@ -42,21 +43,28 @@ class Drift:
     probes: int
 
 
-def with_embedding(network: keras.Model, layer: str, size: int) -> keras.Model:
+def with_embedding(network: keras.Model, layer: str, size: int, *, model_class: Any = None) -> keras.Model:
     """The network with two outputs: (probabilities, embedding).
+
+    Args:
+        network: with one output.
+        layer, size: where the embedding is read, and how many numbers it must have.
+        model_class: the class to make it of, such as `tf_keras.Model`; None = `keras.Model`.
 
     Raises:
         ModelRefused: there is no such layer, or its output has another size.
     """
-    import keras
+    if model_class is None:
+        import keras
 
+        model_class = keras.Model
     try:
         output = network.get_layer(layer).output
     except ValueError:
         raise ModelRefused(f"expected a layer {layer!r} to read the embedding from, the network has none") from None
     if tuple(output.shape[1:]) != (size,):
         raise ModelRefused(f"expected {size} numbers from layer {layer!r}, its output is {tuple(output.shape)}")
-    return keras.Model(network.inputs, {PROBABILITIES: network.outputs[0], EMBEDDING: output})
+    return model_class(network.inputs, {PROBABILITIES: network.outputs[0], EMBEDDING: output})
 
 
 def compile_model(network: keras.Model, size: tuple[int, int], out: Path) -> None:
@@ -80,21 +88,22 @@ def compile_model(network: keras.Model, size: tuple[int, int], out: Path) -> Non
     out.write_bytes(flatbuffer)
 
 
-def measure_drift(network: keras.Model, compiled: CompiledModel, probes: Float32Array) -> Drift:
+def measure_drift(original: Answer, compiled: CompiledModel, probes: Float32Array) -> Drift:
     """Compare original and compiled model.
 
     Args:
-        network: from `with_embedding`.
-        compiled: the same model as LiteRT.
+        original: prepared images → the original's own outputs and embeddings.
+        compiled: the same model, compiled.
         probes: (N, H, W, 3) float32 model inputs.
     """
-    expected = network.predict(probes, batch_size=8, verbose=0)
+    outputs, wanted = original(probes)
+    expected = class_answers(compiled.sidecar)(outputs)
     probabilities, embeddings = compiled.predict(probes)
-    scale = float(np.abs(expected[EMBEDDING]).max()) or 1.0
-    winners = probabilities.argmax(axis=1) != expected[PROBABILITIES].argmax(axis=1)
+    scale = float(np.abs(wanted).max()) or 1.0
+    winners = probabilities.argmax(axis=1) != expected.argmax(axis=1)
     return Drift(
-        max_probability=float(np.abs(probabilities - expected[PROBABILITIES]).max()),
-        max_embedding=float(np.abs(embeddings - expected[EMBEDDING]).max()) / scale,
+        max_probability=float(np.abs(probabilities - expected).max()),
+        max_embedding=float(np.abs(embeddings - wanted).max()) / scale,
         changed_winners=int(winners.sum()),
         probes=len(probes),
     )

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
-import inference
-from inference.errors import BuildFailed, HashMismatch, ModelRefused, SidecarInvalid
+from inference.errors import HashMismatch, SidecarInvalid
 from inference.models import catalogue, npm
-from inference.models.build import REFUSED
+from inference.models.child import run_module
 from inference.models.sidecar import ModelFolder
 
 Progress = Callable[[str], None]
@@ -83,43 +78,4 @@ def _finished(folder: Path, entry: catalogue.CatalogueEntry) -> ModelFolder | No
 
 
 def _build(name: str, package: Path, out: Path, say: Progress) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "inference.models.build",
-        name,
-        "--package",
-        str(package),
-        "--out",
-        str(out),
-    ]
-    root = str(Path(inference.__file__).parents[1])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
-    with tempfile.TemporaryFile() as complaints:
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            env=environment,
-            text=True,
-        ) as child:
-            try:
-                for line in child.stdout or ():
-                    say(line.strip())
-                code = child.wait()
-            finally:
-                child.kill()
-        if code != 0:
-            complaints.seek(0)
-            said = complaints.read().decode("utf-8", "replace").strip().splitlines()
-            last = " | ".join(deque(said, maxlen=1 if code == REFUSED else 5)) or "nothing"
-            if code == REFUSED:
-                raise ModelRefused(f"{name} was refused: {last}")
-            raise BuildFailed(f"converting {name} ended with {code}; it said: {last}")
+    run_module("inference.models.build", [name, "--package", str(package), "--out", str(out)], what=name, say=say)

@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference.errors import HashMismatch, SidecarInvalid
-from inference.preprocess import PROFILES
+from inference.errors import HashMismatch, ModelRefused, SidecarInvalid
+from inference.preprocess import check_profile_fits
 
 SIDECAR_FILE = "sidecar.json"
 MODEL_FILE = "model.tflite"
+MODEL_FILES = {"litert": MODEL_FILE, "onnxruntime": "model.onnx", "tensorflow": "model.pb"}
+"""Runtime → the compiled model's file name."""
+
+OUTPUTS = ("probabilities", "logits")
+LAYOUTS = ("nhwc", "nchw")
 FORMAT_VERSION = 1
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -30,7 +35,7 @@ class Sidecar:
         name: the model's name, such as `nsfwjs-mobilenet-v2`.
         version: the version of its source.
         taxonomy: slug of the taxonomy whose classes it answers with.
-        class_names: in output order. A model with one output still names two classes, (negative, positive).
+        class_names: the order of every answer. A model with one output still names two classes, (negative, positive).
         positive_class: the class that a single output is the probability of; None for one output a class.
         input_height, input_width: pixels.
         profile: name of the preprocessing profile.
@@ -44,6 +49,13 @@ class Sidecar:
         drift: measured differences between the original and the compiled model (`max_probability`,
             `max_embedding`, `changed_winners`, `probes`).
         trained_on: what it learned from; a release's name for models of ours. Images of it are in-sample.
+        output_order: the classes in the order of the model's own outputs, where that is another than `class_names`.
+        output: what the model's own outputs are, `probabilities` or `logits`.
+        layout: order of the model's input axes, `nhwc` or `nchw`.
+        runtime: what runs the compiled model: `litert`, `onnxruntime` or `tensorflow`.
+        runtime_reason: why it is not LiteRT; empty where it is.
+
+    The last five came later: a sidecar without them means their defaults, which is what it was when it was written.
     """
 
     name: str
@@ -63,6 +75,11 @@ class Sidecar:
     model_sha256: str
     drift: Mapping[str, float] = field(default_factory=dict)
     trained_on: str = "unknown"
+    output_order: tuple[str, ...] = ()
+    output: str = "probabilities"
+    layout: str = "nhwc"
+    runtime: str = "litert"
+    runtime_reason: str = ""
 
     def __post_init__(self) -> None:
         for key in ("name", "version", "taxonomy", "profile", "embedding_layer", "format_origin", "licence",
@@ -75,10 +92,11 @@ class Sidecar:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise SidecarInvalid(f"expected a whole number above 0 for {key!r}, received {value!r}")
         self._check_classes()
-        if self.profile not in PROFILES:
-            raise SidecarInvalid(
-                f"expected a preprocessing profile of {', '.join(sorted(PROFILES))}, received {self.profile!r}"
-            )
+        self._check_running()
+        try:
+            check_profile_fits(self.profile, (self.input_height, self.input_width))
+        except ModelRefused as error:
+            raise SidecarInvalid(str(error)) from None
         if not _SHA256.fullmatch(str(self.model_sha256)):
             raise SidecarInvalid(f"expected 64 hex digits for 'model_sha256', received {self.model_sha256!r}")
         drift: Any = self.drift  # Read from JSON, it can be anything.
@@ -104,6 +122,30 @@ class Sidecar:
             )
         if self.positive_class not in names:
             raise SidecarInvalid(f"expected a positive class of {list(names)}, received {self.positive_class!r}")
+
+    def _check_running(self) -> None:
+        order: Any = self.output_order
+        if order and (not isinstance(order, tuple) or sorted(map(str, order)) != sorted(self.class_names)):
+            raise SidecarInvalid(f"expected the classes {list(self.class_names)} in 'output_order', received {order!r}")
+        if order and self.positive_class is not None:
+            raise SidecarInvalid(
+                f"an output order ({list(order)}) contradicts a single output, named by its positive class"
+            )
+        for key, known in (("output", OUTPUTS), ("layout", LAYOUTS), ("runtime", tuple(MODEL_FILES))):
+            value = getattr(self, key)
+            if value not in known:
+                raise SidecarInvalid(f"expected {key!r} of {', '.join(known)}, received {value!r}")
+        reason: Any = self.runtime_reason
+        if not isinstance(reason, str) or (self.runtime != "litert") != bool(reason.strip()):
+            raise SidecarInvalid(
+                f"expected a 'runtime_reason' exactly where the runtime is not litert, "
+                f"received {reason!r} for {self.runtime}"
+            )
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model itself answers with: 1 where a positive class is named."""
+        return len(self.class_names) if self.positive_class is None else 1
 
     def write(self, path: Path) -> None:
         """Write as JSON, through a temporary file beside it, so that no reader sees half of it."""
@@ -138,15 +180,16 @@ class Sidecar:
         if version != FORMAT_VERSION:
             raise SidecarInvalid(f"expected sidecar format {FORMAT_VERSION}, received {version!r}")
         known = {one.name: one for one in dataclasses.fields(cls)}
-        optional = {"drift", "trained_on"}
+        optional = {one.name for one in known.values() if one.default is not dataclasses.MISSING} | {"drift"}
         missing = sorted(set(known) - optional - set(facts))
         unknown = sorted(set(facts) - set(known))
         if missing or unknown:
             raise SidecarInvalid(
                 f"missing facts: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
             )
-        if isinstance(facts["class_names"], list):
-            facts["class_names"] = tuple(facts["class_names"])
+        for key in ("class_names", "output_order"):
+            if isinstance(facts.get(key), list):
+                facts[key] = tuple(facts[key])
         return cls(**facts)
 
 
@@ -164,8 +207,8 @@ class ModelFolder:
 
     @property
     def model_path(self) -> Path:
-        """The compiled model (a LiteRT flatbuffer)."""
-        return self.path / MODEL_FILE
+        """The compiled model: a LiteRT flatbuffer, an ONNX graph or a frozen TensorFlow graph, by the runtime."""
+        return self.path / MODEL_FILES[self.sidecar.runtime]
 
     @classmethod
     def open(cls, path: Path, *, verify: bool = True) -> ModelFolder:
@@ -181,13 +224,15 @@ class ModelFolder:
         """
         folder = cls(path=path, sidecar=Sidecar.read(path / SIDECAR_FILE))
         if not folder.model_path.is_file():
-            raise HashMismatch(f"expected a compiled model at {folder.model_path}, there is none: fetch it again")
+            raise HashMismatch(
+                f"expected a compiled model at {folder.model_path}, there is none: fetch or register it again"
+            )
         if verify:
             received = sha256_of(folder.model_path)
             if received != folder.sidecar.model_sha256:
                 raise HashMismatch(
                     f"expected {folder.model_path} with sha256 {folder.sidecar.model_sha256}, received {received}: "
-                    "the file was changed or damaged; remove the folder and fetch the model again"
+                    "the file was changed or damaged; remove the folder and fetch or register the model again"
                 )
         return folder
 

@@ -156,10 +156,12 @@ class LayersModel:
     Attributes:
         config: what `keras.Model.from_config` takes.
         weights: name (`<layer>/<weight>`) → float32 array, in manifest order.
+        class_name: Keras' name of the network's class, such as `Sequential`.
     """
 
     config: dict[str, Any]
     weights: Mapping[str, Float32Array]
+    class_name: str = "Model"
 
 
 def read_layers_model(topology_module: str, read_shard_module: Callable[[str], str]) -> LayersModel:
@@ -172,23 +174,41 @@ def read_layers_model(topology_module: str, read_shard_module: Callable[[str], s
     Raises:
         ModelRefused: a part is missing or does not fit; weights that the shards hold too few or too many bytes for.
     """
-    model = read_umd_literal(topology_module)
+    return put_together(read_umd_literal(topology_module), lambda path: _decode_shard(read_shard_module(path), path))
+
+
+def put_together(model: Any, read_shard: Callable[[str], bytes]) -> LayersModel:
+    """Topology, manifest and shards of a layers model, whatever they were wrapped in.
+
+    Args:
+        model: what `model.json` holds.
+        read_shard: shard name of the manifest → its bytes.
+
+    Raises:
+        ModelRefused: a graph model; a part is missing; weights that the shards hold too few or too many bytes for.
+    """
+    if isinstance(model, dict) and model.get("format") == "graph-model":
+        raise ModelRefused(
+            "expected a TensorFlow.js layers model, received a graph model: convert it from its Keras file"
+        )
     try:
-        config = model["modelTopology"]["model_config"]["config"]
+        topology = model["modelTopology"]
+        network = topology.get("model_config", topology)
+        config, class_name = network["config"], str(network.get("class_name", "Model"))
         groups = model["weightsManifest"]
         shards = [(group["weights"], [str(path) for path in group["paths"]]) for group in groups]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ModelRefused(
             f"expected modelTopology.model_config.config and weightsManifest, missing: {error}"
         ) from None
     weights: dict[str, Float32Array] = {}
     for manifest, paths in shards:
-        data = b"".join(_decode_shard(read_shard_module(path), path) for path in paths)
+        data = b"".join(read_shard(path) for path in paths)
         for name, array in dequantise(manifest, data).items():
             if name in weights:
                 raise ModelRefused(f"expected each weight once, the manifest names {name!r} twice")
             weights[name] = array
-    return LayersModel(config=config, weights=weights)
+    return LayersModel(config=config, weights=weights, class_name=class_name)
 
 
 def _decode_shard(module: str, name: str) -> bytes:
@@ -202,7 +222,7 @@ def _decode_shard(module: str, name: str) -> bytes:
 def dequantise(manifest: list[dict[str, Any]], data: bytes) -> dict[str, Float32Array]:
     """Weights of one manifest group: float32 = q·scale + min per tensor, in manifest order.
 
-    `uint8` and `uint16` quantisation and plain float32 are known. Every byte must be used.
+    `uint8`, `uint16` and `float16` (without scale) and plain float32 are known. Every byte must be used.
 
     Raises:
         ModelRefused: an entry of another kind, or data of another length than the manifest adds up to.
@@ -214,12 +234,13 @@ def dequantise(manifest: list[dict[str, Any]], data: bytes) -> dict[str, Float32
             name, shape = str(entry["name"]), tuple(int(side) for side in entry["shape"])
             quantisation = entry.get("quantization")
             stored = np.dtype((quantisation or entry)["dtype"]).newbyteorder("<")
-            scale, low = (float(quantisation["scale"]), float(quantisation["min"])) if quantisation else (1.0, 0.0)
+            scaled = quantisation if stored.kind == "u" else None
+            scale, low = (float(scaled["scale"]), float(scaled["min"])) if scaled else (1.0, 0.0)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelRefused(
                 f"expected name, shape, dtype and scale of a weight, received {entry!r}: {error}"
             ) from None
-        if stored.str[1:] not in (("u1", "u2") if quantisation else ("f4",)) or entry.get("dtype") != "float32":
+        if stored.str[1:] not in (("u1", "u2", "f2") if quantisation else ("f4",)) or entry.get("dtype") != "float32":
             raise ModelRefused(f"expected float32, plain or quantised to uint8 or uint16, received {entry!r}")
         if name in weights:
             raise ModelRefused(f"expected each weight once, the manifest names {name!r} twice")
@@ -243,7 +264,8 @@ def build_keras_model(model: LayersModel) -> keras.Model:
     """
     import keras
 
-    network = keras.Model.from_config(model.config)
+    network_class = keras.Sequential if model.class_name == "Sequential" else keras.Model
+    network = network_class.from_config(model.config)
     given = {_keras_name(name, network): array for name, array in model.weights.items()}
     wanted = {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}
     missing, unused = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))

@@ -31,9 +31,9 @@ def register_model_version(
     embedding_size: int,
     sidecar: dict[str, Any],
 ) -> ModelVersion:
-    """The model version of these very bytes under this name, added as the next version when it is new."""
+    """The model version of these very bytes and facts under this name, added as the next version when it is new."""
     with transaction.atomic():
-        known = ModelVersion.objects.filter(name=name, sha256=sha256, profile=profile).first()
+        known = ModelVersion.objects.filter(name=name, sha256=sha256, profile=profile, folder=folder).first()
         if known is not None:
             return known
         last = ModelVersion.objects.filter(name=name).aggregate(last=Max("version"))["last"] or 0

@@ -277,5 +277,5 @@ def test_profiles_differ_and_an_unknown_one_is_refused_with_the_names_there_are(
     picture = noise((300, 200))
     image = DecodedImage(picture, 300, 200, "PNG", "RGB")
     assert np.abs(prepare(image, "nsfwjs", (224, 224)) - prepare(image, "keras_default", (224, 224))).max() > 0.05
-    with pytest.raises(ModelRefused, match="keras_default, nsfwjs"):
+    with pytest.raises(ModelRefused, match="gantman, keras_default, nsfwjs"):
         prepare(image, "vgg", (224, 224))

@@ -40,6 +40,22 @@ def test_it_reads_what_it_wrote(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [SIDECAR_FILE]
 
 
+def test_a_sidecar_from_before_there_were_runtimes_is_read_as_litert(tmp_path: Path) -> None:
+    path = tmp_path / SIDECAR_FILE
+    path.write_text(json.dumps({**FACTS, "format": 1}))
+    sidecar = Sidecar.read(path)
+    assert (sidecar.runtime, sidecar.output, sidecar.layout, sidecar.output_order) == (
+        "litert", "probabilities", "nhwc", (),
+    )  # fmt: skip
+
+
+def test_every_later_fact_survives_writing_and_reading(tmp_path: Path) -> None:
+    facts = {**FACTS, "positive_class": None, "output_order": ("nsfw", "sfw"), "output": "logits", "layout": "nchw",
+             "runtime": "onnxruntime", "runtime_reason": "a reason"}  # fmt: skip
+    Sidecar(**facts).write(tmp_path / SIDECAR_FILE)
+    assert Sidecar.read(tmp_path / SIDECAR_FILE) == Sidecar(**facts)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -52,9 +68,17 @@ def test_it_reads_what_it_wrote(tmp_path: Path) -> None:
         ({"class_names": "sfw,nsfw"}, "class_names"),
         ({"positive_class": "adult"}, "positive class of"),
         ({"class_names": ("a", "b", "c"), "positive_class": "a"}, "received 3 classes"),
-        ({"profile": "guess"}, "nsfwjs, received 'guess'"),
+        ({"profile": "guess"}, "vit_half, received 'guess'"),
+        ({"profile": "seven"}, "224×224 pixels for the profile seven, received one of 224×192"),
         ({"model_sha256": "abc"}, "64 hex digits"),
         ({"drift": {"max_probability": "small"}}, "drift"),
+        ({"output_order": ("sfw", "porn"), "positive_class": None}, "in 'output_order'"),
+        ({"output_order": ("nsfw", "sfw")}, "contradicts a single output"),
+        ({"output": "scores"}, "'output' of probabilities, logits"),
+        ({"layout": "hwc"}, "'layout' of nhwc, nchw"),
+        ({"runtime": "torch"}, "'runtime' of litert, onnxruntime, tensorflow"),
+        ({"runtime": "tensorflow"}, "'runtime_reason' exactly where the runtime is not litert"),
+        ({"runtime_reason": "because"}, "'runtime_reason' exactly where the runtime is not litert"),
     ],
 )
 def test_it_refuses_wrong_or_contradicting_facts(changes: dict[str, Any], message: str) -> None:

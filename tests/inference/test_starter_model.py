@@ -15,6 +15,7 @@ from inference.models.compiled import CompiledModel
 from inference.models.sidecar import ModelFolder
 from inference.preprocess import DecodedImage, decode, prepare
 from inference.types import Float32Array
+from tests.starter import inception_model_folder
 
 
 def answer(model: CompiledModel, image: DecodedImage) -> dict[str, float]:
@@ -94,3 +95,23 @@ def test_a_compiled_model_that_answers_differently_is_refused(drift: Drift) -> N
     with pytest.raises(DriftTooLarge, match="not used"):
         check_drift(drift)
     check_drift(Drift(9e-4, 0.5, 0, 40))
+
+
+@pytest.mark.slow
+def test_inception_v3_gives_the_values_of_tensorflow_js(photographs: tuple[Path, Path]) -> None:
+    """The golden values are TensorFlow.js' own: version 4.22.0 in Node, on the same package and decoded pixels."""
+    model = CompiledModel.open(inception_model_folder())
+    sidecar = model.sidecar
+    assert sidecar.class_names == ("drawings", "hentai", "neutral", "porn", "sexy")
+    assert (sidecar.input_height, sidecar.input_width, sidecar.embedding_size) == (299, 299, 2048)
+    assert sidecar.drift["max_probability"] <= 1e-3
+    assert sidecar.drift["changed_winners"] == 0
+    black = Image.new("RGB", (320, 240))
+    pictures = [*(decode(path) for path in photographs), DecodedImage(black, 320, 240, "PNG", "RGB")]
+    answers = [model.predict(prepare(picture, "nsfwjs", (299, 299))[None])[0][0] for picture in pictures]
+    expected = [
+        [0.00049, 0.00001, 0.99948, 0.00001, 0.00000],
+        [0.00010, 0.00001, 0.99985, 0.00003, 0.00000],
+        [0.37382, 0.03826, 0.56099, 0.01895, 0.00797],
+    ]
+    np.testing.assert_allclose(answers, expected, atol=1e-3)

@@ -82,6 +82,13 @@ def test_weights_are_scaled_in_manifest_order() -> None:
     assert all(array.dtype == np.float32 for array in weights.values())
 
 
+def test_half_precision_weights_are_widened() -> None:
+    entry = {"name": "a", "shape": [2], "dtype": "float32", "quantization": {"dtype": "float16"}}
+    weights = dequantise([entry], np.array([0.5, -3], "<f2").tobytes())
+    assert weights["a"].tolist() == [0.5, -3]
+    assert weights["a"].dtype == np.float32
+
+
 @pytest.mark.parametrize(
     ("data", "message"), [(b"\x00", "the shards end after 1"), (b"\x00\x00\x00", "the shards hold 3")]
 )
@@ -100,7 +107,7 @@ def test_every_byte_must_be_used(data: bytes, message: str) -> None:
     "entry",
     [
         {"name": "a", "shape": [1], "dtype": "int32"},
-        {"name": "a", "shape": [1], "dtype": "float32", "quantization": {"dtype": "float16"}},
+        {"name": "a", "shape": [1], "dtype": "float32", "quantization": {"dtype": "int8"}},
         {
             "name": "a",
             "shape": [1],

@@ -12,7 +12,7 @@ class Command(WinnowCommand):
     help = "Bring a public model by name, compile it for scoring, check it and register it."
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="nsfwjs-mobilenet-v2")
+        parser.add_argument("name", help="nsfwjs-mobilenet-v2 or nsfwjs-inception-v3")
 
     def carry_out(self, options: dict[str, Any]) -> dict[str, Any]:
         model = fetch_model(options["name"], progress=lambda step: self.stderr.write(step))

@@ -1,0 +1,67 @@
+"""Run a converting module in a process of its own: TensorFlow's memory, and its crashes, stay out of ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import inference
+from inference.errors import BuildFailed, MissingTool, ModelRefused
+
+REFUSED = 2
+"""Exit code: the model was refused; the last line of stderr says why."""
+
+MISSING = 3
+"""Exit code: a library is not installed; the last line of stderr says which."""
+
+
+def run_module(module: str, arguments: Sequence[str], *, what: str, say: Callable[[str], None]) -> None:
+    """Run `python -m module arguments`, and pass each line of its stdout on.
+
+    Args:
+        module, arguments: what to run.
+        what: the model's name, for errors.
+        say: called with each line.
+
+    Raises:
+        ModelRefused, MissingTool: with the child's own sentence.
+        BuildFailed: it ended in any other way; with the last lines it said.
+    """
+    root = str(Path(inference.__file__).parents[1])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    with tempfile.TemporaryFile() as complaints:
+        with subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env=environment,
+            text=True,
+        ) as child:
+            try:
+                for line in child.stdout or ():
+                    say(line.strip())
+                code = child.wait()
+            finally:
+                child.kill()
+        if code == 0:
+            return
+        complaints.seek(0)
+        said = complaints.read().decode("utf-8", "replace").strip().splitlines()
+        last = " | ".join(deque(said, maxlen=1 if code in (REFUSED, MISSING) else 5)) or "nothing"
+        if code == REFUSED:
+            raise ModelRefused(f"{what} was refused: {last}")
+        if code == MISSING:
+            raise MissingTool(last)
+        raise BuildFailed(f"converting {what} ended with {code}; it said: {last}")
