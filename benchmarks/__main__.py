@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import end_to_end
+from benchmarks import end_to_end, inference
 
-SUITES = {"end_to_end": end_to_end.run}
+SUITES = {"end_to_end": end_to_end.run, "inference": inference.run}
 
 
 def main() -> None:

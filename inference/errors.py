@@ -1,6 +1,7 @@
 """Everything that `inference` raises on purpose.
 
     InferenceError
+    ├── Busy                   the serving predictor has as many requests as it takes; ask again later
     ├── ImageRefused           one image cannot be used; the rest of a run goes on
     ├── ArrayRefused           an array has the wrong shape, type or values (also a ValueError)
     │   └── NotEnoughLabels    the labels are well-formed, but no classifier can be learned from them
@@ -21,6 +22,18 @@ from __future__ import annotations
 
 class InferenceError(Exception):
     """Root of the tree above."""
+
+
+class Busy(InferenceError):
+    """A request that was refused so that the ones before it keep their speed.
+
+    Attributes:
+        retry_after: seconds, more than 0, after which a place is likely to be free; the value for `Retry-After`.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class ImageRefused(InferenceError):

@@ -29,19 +29,36 @@ class EmbeddingFile:
         self.next_row = 0 if last is None else last + 1
 
     def append(self, rows: npt.NDArray[np.float16]) -> int:
-        """Write (N, size) rows durably after the last named one; the number of the first."""
+        """Write (N, size) rows durably after the last named one; the number of the first.
+
+        Raises:
+            LabelingError: the disk is full, or the file cannot be written. No named row is touched.
+        """
         if rows.ndim != 2 or rows.shape[1] != self.size or rows.dtype != np.float16:
             raise ValueError(f"Expected float16 rows (N, {self.size}), received {rows.dtype} {rows.shape}.")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
-        with os.fdopen(descriptor, "wb") as file:
-            file.seek(self.next_row * self.size * 2)
-            file.write(np.ascontiguousarray(rows).tobytes())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            self._write(np.ascontiguousarray(rows).tobytes())
+        except OSError as error:
+            raise LabelingError(
+                f"The embeddings cannot be written to {self.path}: {error.strerror or error}. Expected room for "
+                f"{rows.nbytes:,} more bytes. The images scored so far are kept; free space, then run `manage.py score "
+                f"{self._dataset.slug}` again: it goes on from there."
+            ) from error
         first = self.next_row
         self.next_row += len(rows)
         return first
+
+    def _write(self, content: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+        # Unbuffered: a buffer that could not be written would be tried again, and raise, when the file is closed.
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            file.seek(self.next_row * self.size * 2)
+            remaining = memoryview(content)
+            while remaining:
+                # A disk that fills up takes a part first, and refuses the next call.
+                remaining = remaining[file.write(remaining) :]
+            os.fsync(file.fileno())
 
     def rows(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
         """The (N, size) rows of these numbers; read through a memory map, so only these are loaded."""

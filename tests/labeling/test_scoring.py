@@ -1,6 +1,7 @@
 """Scoring and finding issues with the real starter model on real files."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image as Picture
 from inference.models.sidecar import ModelFolder
 from labeling.actions.datasets import dataset_for_import
 from labeling.demo_images import write_demo_images
-from labeling.errors import NothingToDo, WrongUsage
+from labeling.errors import LabelingError, NothingToDo, WrongUsage
 from labeling.models import (
     Dataset,
     FoldPrediction,
@@ -23,8 +24,12 @@ from labeling.models import (
     LabelIssue,
     Prediction,
     ReviewItem,
+    Run,
+    RunKind,
     RunRefusal,
+    RunState,
 )
+from labeling.pipeline import scoring
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.finding import find_issues
 from labeling.pipeline.importing import import_images, plan_import
@@ -181,6 +186,44 @@ def test_an_embedding_row_that_no_prediction_names_is_overwritten(starter: None,
     rows = sorted(Prediction.objects.values_list("embedding_row", flat=True))
     assert rows == [0, 1]
     assert not (EmbeddingFile(dataset, current_model()).rows(np.array(rows)) == 1).all(axis=1).any()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the system has no limit on the size of files")
+def test_a_full_disk_ends_the_run_in_one_line_and_loses_nothing(
+    starter: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    monkeypatch.setattr(settings, "EMBEDDINGS_ROOT", tmp_path / "embeddings")
+    dataset = import_folder(write_class_folders(tmp_path / "set", {"drawings": 9}))
+    room = 6 * 1280 * 2  # The first chunk fits, of the second one only the half.
+    real_write = EmbeddingFile._write
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def write_with_little_room(file: EmbeddingFile, content: bytes) -> None:
+        # Only around this write: the database has to be written too.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            real_write(file, content)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    monkeypatch.setattr(scoring, "CHUNK", 4)
+    monkeypatch.setattr(EmbeddingFile, "_write", write_with_little_room)
+    with pytest.raises(LabelingError, match=r"written to .+\.f16: File too large.+manage\.py score set") as full:
+        score(dataset)
+    assert "\n" not in str(full.value)
+    assert EmbeddingFile(dataset, current_model()).path.stat().st_size == room
+    assert Run.objects.filter(kind=RunKind.SCORE).get().state == RunState.FAILED
+    kept = {image.path: probabilities(image).tobytes() for image in Image.objects.exclude(predictions=None)}
+    assert len(kept) == 4
+
+    monkeypatch.setattr(EmbeddingFile, "_write", real_write)
+    assert (score(dataset).scored, score(dataset).already) == (5, 9)
+    assert all(probabilities(Image.objects.get(path=path)).tobytes() == old for path, old in kept.items())
+    rows = list(Prediction.objects.order_by("image").values_list("embedding_row", flat=True))
+    assert rows == list(range(9))
+    assert EmbeddingFile(dataset, current_model()).rows(np.array(rows)).any(axis=1).all()
 
 
 def test_the_sidecar_is_kept_with_the_registered_model(starter: None) -> None:
