@@ -194,5 +194,5 @@ class ServingPredictor:
             with self._opening:
                 if self._folder is None:
                     self._folder = ModelFolder.open(self._path)
-            model = self._local.model = CompiledModel.open(self._folder)
+            model = self._local.model = CompiledModel.open(self._folder, serving=True)
         return model
