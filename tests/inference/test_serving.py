@@ -16,6 +16,7 @@ import pytest
 from inference import serving
 from inference.errors import ArrayRefused, Busy, ImageRefused, ModelRefused
 from inference.models.compiled import CompiledModel
+from inference.models.sidecar import ModelFolder
 from inference.preprocess import DecodedImage, decode
 from inference.serving import Answer, ServingPredictor
 
@@ -124,9 +125,9 @@ def test_no_more_interpreters_are_opened_than_asked_for_and_none_before_the_firs
     opened: list[object] = []
     real = CompiledModel.open
 
-    def counting(folder: object) -> CompiledModel:
+    def counting(folder: ModelFolder, *, serving: bool) -> CompiledModel:
         opened.append(folder)
-        return real(folder)  # type: ignore[arg-type]
+        return real(folder, serving=serving)
 
     monkeypatch.setattr(CompiledModel, "open", counting)
     with ServingPredictor(starter_folder, interpreters=2, waiting=30) as predictor:
