@@ -4,7 +4,8 @@
     ├── Busy                   the serving predictor has as many requests as it takes; ask again later
     ├── ImageRefused           one image cannot be used; the rest of a run goes on
     ├── ArrayRefused           an array has the wrong shape, type or values (also a ValueError)
-    │   └── NotEnoughLabels    the labels are well-formed, but no classifier can be learned from them
+    │   ├── NotEnoughLabels    the labels are well-formed, but no classifier can be learned from them
+    │   └── InSample           probabilities of a model that learned from the images it judges
     └── ModelRefused           a model, or a file that describes one, cannot be used
         ├── UnknownModel       no model of that name in the catalogue
         ├── SidecarInvalid     the sidecar lacks a fact or contradicts itself
@@ -60,6 +61,10 @@ class ArrayRefused(InferenceError, ValueError):
 
 class NotEnoughLabels(ArrayRefused):
     """Fewer labels, or classes, than a classifier needs."""
+
+
+class InSample(ArrayRefused):
+    """Probabilities by a model that was trained on the very images."""
 
 
 class ModelRefused(InferenceError):
