@@ -214,21 +214,6 @@ def test_an_opinion_that_does_not_fit_is_refused() -> None:
         out_of_sample(embeddings, labels, n_classes=2, further=[Member("odd", np.ones((40, 3), np.float32))])
 
 
-def test_verified_labels_count_more_than_the_others() -> None:
-    """Two images a place, one label each way: the verified one is believed."""
-    rng = np.random.default_rng(2)
-    places = rng.normal(size=(2, 16)) * 3
-    labels = np.tile([0, 0, 1, 1], 40)
-    embeddings = (places[np.tile([0, 1, 0, 1], 40)] + rng.normal(size=(160, 16))).astype(np.float32)
-    verified = np.tile([True, False, False, True], 40)  # Place 0 is class 0, place 1 is class 1.
-    before = out_of_sample(embeddings, labels, n_classes=2)
-    after = out_of_sample(embeddings, labels, n_classes=2, verified=verified)
-    assert before.probabilities[verified, labels[verified]].mean() == pytest.approx(0.5, abs=0.06)
-    assert after.probabilities[verified, labels[verified]].mean() > 0.68
-    with pytest.raises(ArrayRefused, match="verified"):
-        out_of_sample(embeddings, labels, n_classes=2, verified=verified[1:])
-
-
 def test_arrays_that_do_not_fit_are_refused() -> None:
     embeddings, labels = clusters([10, 10])
     with pytest.raises(ArrayRefused, match="as many"):

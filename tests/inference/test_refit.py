@@ -80,7 +80,7 @@ def test_re_ranking_finds_the_remaining_errors_earlier_than_the_first_order(tmp_
     for _ in range(12):
         batch = np.argsort(np.where(seen, np.inf, quality))[:10]
         seen[batch], labels[batch] = True, truth[batch]
-        judged = refit(embeddings, labels, n_classes=3, state=state, verified=seen)
+        judged = refit(embeddings, labels, n_classes=3, state=state)
         quality = label_quality(labels, judged.probabilities)
     assert wrong[seen].sum() >= static + 10
 
