@@ -3,7 +3,7 @@
 The members that learn from embeddings are
 - multinomial logistic regression on standardised embeddings after the power transform sign(x)·√|x| (Perronnin,
   Sánchez and Mensink, "Improving the Fisher kernel for large-scale image classification", ECCV 2010), see `logistic`;
-- a cosine nearest-neighbour vote, see `neighbours`.
+- a cosine nearest-neighbour vote, see `neighbour_vote`.
 
 Measured on 8,000 images of CIFAR-10N with the starter model's embeddings, average precision of the label errors: the
 linear head .252 (.22 without the transform), the vote .17 to .19. Random Fourier features (a kernel machine in small)
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference import logistic, neighbours
+from inference import logistic, neighbour_vote
 from inference.errors import ArrayRefused, InSample, NotEnoughLabels
 from inference.fit_state import FitState, SourceState, fingerprint, read_state, write_state
 from inference.splits import stratify_groups
@@ -349,7 +349,7 @@ def _fit_source(
     if kept is not None:
         near = kept.neighbours
     else:
-        near = neighbours.find_neighbours(
+        near = neighbour_vote.find_neighbours(
             features, scaling.mean, scaling.spread, scaling.correlation, plan.groups, usable
         )
     if not np.isfinite(near.similarity).any():
@@ -372,7 +372,7 @@ def _fit_source(
         )
     linear = logistic.held_out_probabilities(features, scaling, fitted, plan.fold)
     linear = with_prior(linear, learned[plan.fold] & usable[:, None], plan.prior)
-    voted = neighbours.vote(near, plan.labels, counted, plan.prior)
+    voted = neighbour_vote.vote(near, plan.labels, counted, plan.prior)
     state = SourceState(scaling, near, fitted.weights)
     return _FittedSource((Member(LINEAR, linear), Member(VOTE, voted)), state, usable, tuple(notes))
 

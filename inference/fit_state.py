@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.logistic import Scaling
-from inference.neighbours import Neighbours
+from inference.neighbour_vote import Neighbours
 from inference.types import AnyFloatArray, AnyIntArray, Float64Array, Int8Array
 
 VERSION = 1

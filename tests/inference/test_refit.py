@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import cross_validation, logistic, neighbours
+from inference import cross_validation, logistic, neighbour_vote
 from inference.cross_validation import out_of_sample, refit
 from inference.label_quality import label_quality
 from inference.types import Float32Array, Int64Array
@@ -26,7 +26,7 @@ def noisy() -> tuple[Float32Array, Int64Array, Int64Array]:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The label-free steps that were computed, as they happen."""
     calls: list[str] = []
-    for module, name in ((logistic, "measure_scaling"), (neighbours, "find_neighbours")):
+    for module, name in ((logistic, "measure_scaling"), (neighbour_vote, "find_neighbours")):
         original = getattr(module, name)
 
         def called(*given: object, name: str = name, original: object = original, **named: object) -> object:
