@@ -19,6 +19,9 @@ ANALYSIS_SIDE = 320
 
 THUMBNAIL_QUALITY = 80
 
+STRIP_PIXELS = 1 << 20
+"""Pixels that the digest of the pixels takes at once: 3 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
@@ -26,6 +29,8 @@ class ImageFacts:
 
     Attributes:
         sha256: hex digest of the file's bytes.
+        pixel_sha256: hex digest of the upright RGB pixels and their width and height: equal for the same picture in
+            another file, such as a PNG rewritten as BMP, or a JPEG whose metadata were removed.
         byte_size: length of the file.
         width, height: pixels, after EXIF orientation.
         format: `JPEG`, `PNG`, `GIF`, `BMP`, `WEBP` or `AVIF`, by content.
@@ -37,6 +42,7 @@ class ImageFacts:
     """
 
     sha256: str
+    pixel_sha256: str
     byte_size: int
     width: int
     height: int
@@ -70,6 +76,7 @@ def inspect_image(path: Path, *, max_pixels: int = MAX_PIXELS, thumbnail_size: i
     thumbnail = small if thumbnail_size == ANALYSIS_SIDE else _shrink(image.rgb, thumbnail_size)
     return ImageFacts(
         sha256=hashlib.sha256(data).hexdigest(),
+        pixel_sha256=pixel_digest(image.rgb),
         byte_size=len(data),
         width=image.width,
         height=image.height,
@@ -83,6 +90,23 @@ def inspect_image(path: Path, *, max_pixels: int = MAX_PIXELS, thumbnail_size: i
         entropy=quality.entropy,
         thumbnail=_jpeg(thumbnail),
     )
+
+
+def pixel_digest(rgb: Image.Image) -> str:
+    """Digest of a picture's pixels, the same whatever file they came in.
+
+    Args:
+        rgb: mode `RGB`, upright, as `DecodedImage.rgb`.
+
+    Returns:
+        hex sha256 of width and height and the pixels row by row. The pixels pass in strips, so that a picture of 100
+        megapixels needs no second copy of itself.
+    """
+    digest = hashlib.sha256(f"{rgb.width}×{rgb.height}:".encode())
+    rows = max(1, STRIP_PIXELS // rgb.width)
+    for top in range(0, rgb.height, rows):
+        digest.update(rgb.crop((0, top, rgb.width, min(top + rows, rgb.height))).tobytes())
+    return digest.hexdigest()
 
 
 def _shrink(picture: Image.Image, side: int) -> Image.Image:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from inference.errors import ArrayRefused, ImageRefused
 from inference.image_quality import quality_figures
-from inference.inspection import inspect_image
+from inference.inspection import inspect_image, pixel_digest
 
 
 def differing_bits(one: int, other: int) -> int:
@@ -59,6 +59,42 @@ def test_an_extreme_shape_keeps_a_pixel(tmp_path: Path) -> None:
     Image.new("RGB", (5000, 1), "teal").save(path)
     with Image.open(io.BytesIO(inspect_image(path).thumbnail)) as thumbnail:
         assert thumbnail.size == (320, 1)
+
+
+def test_the_same_pixels_in_another_file_have_the_same_pixel_digest(
+    photographs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(photographs[0]) as photograph:
+        photograph.save(tmp_path / "picture.png")
+        photograph.save(tmp_path / "picture.bmp")
+        photograph.save(tmp_path / "picture.webp", lossless=True)
+        photograph.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+        photograph.save(tmp_path / "again.jpg", quality=95)
+        changed = photograph.copy()
+        changed.putpixel((639, 426), (1, 2, 3))
+        changed.save(tmp_path / "changed.png")
+    facts = {path.name: inspect_image(path) for path in tmp_path.iterdir()}
+    original = inspect_image(photographs[0])
+    for name in ("picture.png", "picture.bmp", "picture.webp", "turned.png"):
+        assert facts[name].sha256 != original.sha256
+        assert facts[name].pixel_sha256 == original.pixel_sha256
+    assert facts["again.jpg"].pixel_sha256 != original.pixel_sha256
+    assert facts["changed.png"].pixel_sha256 != original.pixel_sha256
+
+
+def test_flat_pictures_of_other_sides_or_colours_have_other_pixel_digests() -> None:
+    pictures = [((6, 4), "white"), ((4, 6), "white"), ((12, 2), "white"), ((6, 4), "black"), ((6, 4), "ivory")]
+    assert len({pixel_digest(Image.new("RGB", size, colour)) for size, colour in pictures}) == len(pictures)
+
+
+def test_the_pixel_digest_does_not_depend_on_its_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (31, 17, 3), dtype=np.uint8))
+    expected = hashlib.sha256("17×31:".encode() + noise.tobytes()).hexdigest()
+    for pixels in (1, 40, 1 << 20):
+        monkeypatch.setattr("inference.inspection.STRIP_PIXELS", pixels)
+        assert pixel_digest(noise) == expected
 
 
 def test_copies_of_a_photograph_have_near_hashes_and_other_photographs_far_ones(
