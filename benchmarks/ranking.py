@@ -194,7 +194,7 @@ def weak_rows(one: Labelled) -> list[Row]:
     return [
         Row(
             f"{one.name}: with a weak member, against the best single one, at worst",
-            f"{gains[worst]:+.4f}",
+            f"{round(gains[worst], 4) + 0.0:+.4f}",
             "≥ 0",
             f"of {len(gains)} pairings: {worst}; plain mean {means[fell]:+.4f} ({fell})",
         )
