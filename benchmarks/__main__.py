@@ -2,9 +2,14 @@
 
 import argparse
 
-from benchmarks import end_to_end, finding, inference
+from benchmarks import end_to_end, finding, inference, ranking
 
-SUITES = {"end_to_end": end_to_end.run, "finding": finding.run, "inference": inference.run}
+SUITES = {
+    "end_to_end": end_to_end.run,
+    "inference": inference.run,
+    "finding": finding.run,
+    "ranking": ranking.run,
+}
 
 
 def main() -> None:

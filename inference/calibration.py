@@ -15,13 +15,14 @@ COLDEST, HOTTEST = 1 / 20, 20.0
 FIT_VALUES = 500_000
 """Probabilities that a fit looks at: 100,000 images of five classes. More would hardly move one number."""
 
+TOLERANCE = 1e-6
 _STEPS = 60
 
 
-def log_softmax(logits: Float64Array, axis: int) -> Float64Array:
-    """Logarithms of the probabilities that unnormalised logarithms mean."""
-    shifted: Float64Array = logits - logits.max(axis=axis, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+def log_softmax(logits: Float64Array) -> Float64Array:
+    """(K, n) logarithms of the probabilities that unnormalised logarithms mean."""
+    shifted: Float64Array = logits - logits.max(axis=0)
+    shifted -= np.log(np.exp(shifted).sum(axis=0))
     return shifted
 
 
@@ -39,27 +40,28 @@ def temperature(judgement: Judged) -> float:
 
 
 def fit_temperature(labels: Int64Array, logits: Float64Array) -> float:
-    """`temperature` for (n,) labels and (n, K) logarithms of probabilities.
+    """`temperature` for (n,) labels and (K, n) logarithms of probabilities.
 
     The loss is convex in 1/T; Newton's steps are kept inside the bracket that its slope's sign gives.
     """
-    logits = logits - logits.max(axis=1, keepdims=True)
-    given = float(np.take_along_axis(logits, labels[:, None], axis=1).mean())
+    logits = logits - logits.max(axis=0)
+    given = float(logits[labels, np.arange(len(labels))].mean())
     low, high = 1 / HOTTEST, 1 / COLDEST
     sharpness = 1.0
     for _ in range(_STEPS):
         shares = np.exp(sharpness * logits)
-        shares /= shares.sum(axis=1, keepdims=True)
-        expected = np.einsum("nk,nk->n", shares, logits)
+        total = shares.sum(axis=0)
+        shares *= logits
+        expected = shares.sum(axis=0) / total
         slope = float(expected.mean()) - given
         shares *= logits
-        curvature = float((np.einsum("nk,nk->n", shares, logits) - expected**2).mean())
+        curvature = float((shares.sum(axis=0) / total - expected**2).mean())
         if curvature <= 1e-12 and abs(slope) <= 1e-12:
             break
         low, high = (low, sharpness) if slope > 0 else (sharpness, high)
         step = sharpness - slope / curvature if curvature > 0 else low
         following = step if low < step < high else (low * high) ** 0.5
-        if abs(following - sharpness) <= 1e-9 * sharpness:
+        if abs(following - sharpness) <= TOLERANCE * sharpness:
             break
         sharpness = following
     return 1 / sharpness

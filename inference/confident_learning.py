@@ -274,17 +274,16 @@ def _joint(judgement: Judged) -> tuple[ConfidentJoint, Int64Array]:
 
 def _confident_class(columns: Float64Array, limits: Float64Array) -> Int64Array:
     """(n,) the class whose limit (K, n) probabilities reach, −1 for none; of several the most probable of all."""
-    size = columns.shape[1]
-    reached, only = np.zeros(size, dtype=np.int64), np.full(size, -1, dtype=np.int64)
-    best, top = np.full(size, -1.0), np.zeros(size, dtype=np.int64)
+    reached = np.zeros(columns.shape[1], dtype=np.int32)
+    label_sum = np.zeros(columns.shape[1], dtype=np.int64)
     for label, (column, limit) in enumerate(zip(columns, limits.tolist(), strict=True)):
         reaches = column >= limit
         reached += reaches
-        only[reaches] = label
-        higher = column > best
-        np.copyto(best, column, where=higher)
-        top[higher] = label
-    return np.where(reached > 1, top, only)
+        label_sum += reaches * label
+    label_sum[reached == 0] = -1
+    several = np.flatnonzero(reached > 1)
+    label_sum[several] = columns[:, several].argmax(axis=0)
+    return label_sum
 
 
 def _calibrated(counts: Int64Array, label_counts: Int64Array) -> Int64Array:
@@ -324,16 +323,25 @@ def _largest_margins(columns: Float64Array, label: int, wanted: Int64Array) -> B
     for other in np.flatnonzero(wanted).tolist():
         if other != label:
             wrong |= _largest(columns[other] - own, int(wanted[other]))
-    best_other = np.delete(columns, label, axis=0).max(axis=0)
-    wrong &= best_other > own + TIE
+    flags = np.flatnonzero(wrong)
+    rivals = columns[:, flags]
+    rivals[label] = -1.0
+    wrong[flags] = rivals.max(axis=0) > own[flags] + TIE
     return wrong
 
 
 def _largest(margins: Float64Array, wanted: int) -> BoolArray:
-    if wanted >= len(margins):
+    """The `wanted` largest, of equal ones the first."""
+    chosen: BoolArray = margins > 0
+    above = margins[chosen]
+    if len(above) == wanted:
+        return chosen
+    # Mostly the wanted ones are some of the few above 0, and the others need no look.
+    among = above if len(above) > wanted else margins
+    if wanted >= len(among):
         return np.ones(len(margins), dtype=bool)
-    limit = np.partition(margins, len(margins) - wanted)[len(margins) - wanted]
-    chosen: BoolArray = margins > limit
+    limit = np.partition(among, len(among) - wanted)[len(among) - wanted]
+    chosen = margins > limit
     equal = np.flatnonzero(margins == limit)
     chosen[equal[: wanted - int(chosen.sum())]] = True
     return chosen

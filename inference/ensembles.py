@@ -106,32 +106,24 @@ def combine(
         raise ArrayRefused(f"expected members of one shape, received {', '.join(map(str, sorted(shapes)))}")
     rows = _sample(labelled, judgements)
     known = judgements[0].labels[rows]
-    logits = [np.log(np.maximum(judgement.of(rows).T, judgement.floor)) for judgement in judgements]
+    logits = [np.log(np.maximum(judgement.of(rows), judgement.floor)) for judgement in judgements]
     temperatures = [fit_temperature(known, one) if len(rows) else 1.0 for one in logits]
-    for one, temperature in zip(logits, temperatures, strict=True):
-        one /= temperature
-    alone = [_mean_loss(known, one) for one in logits]
-    notes = []
-    weights = _chosen(known, logits, alone) if len(rows) and len(judgements) > 1 else np.ones(len(judgements))
-    if not weights.any():
-        notes.append("No member says more about the given labels than their frequencies do: all weigh the same.")
-        weights = np.full(len(judgements), 1 / len(judgements))
-    elif not len(rows) and len(judgements) > 1:
-        notes.append("No image has a label to weigh members by: all weigh the same.")
-        weights = weights / len(judgements)
-    kept = np.flatnonzero(weights)
-    share = weights / weights.sum()
+    calibrated = [one / temperature for one, temperature in zip(logits, temperatures, strict=True)]
+    alone = [_mean_loss(known, one) for one in calibrated]
+    weights, notes = _weights(known, calibrated, alone)
+    kept = np.flatnonzero(weights).tolist()
     if len(kept) == 1:
-        only = judgements[kept[0]]
-        joint, loss = _own(only), _mean_loss(known, logits[kept[0]] * temperatures[kept[0]])
+        joint, loss = _own(judgements[kept[0]]), _mean_loss(known, logits[kept[0]])
     else:
         joint = _pool(judgements, weights / np.array(temperatures))
-        loss = _mean_loss(known, np.tensordot(weights, np.stack(logits), axes=1)) if len(rows) else float("nan")
+        loss = _mean_loss(known, np.tensordot(weights, np.stack(calibrated), axes=1))
     members = tuple(
-        Member(name, float(temperature), loss_alone, float(part))
-        for name, temperature, loss_alone, part in zip(called, temperatures, alone, share, strict=True)
+        Member(name, float(temperature), loss_alone, float(share))
+        for name, temperature, loss_alone, share in zip(
+            called, temperatures, alone, weights / weights.sum(), strict=True
+        )
     )
-    return Ensemble(joint, loss, members, tuple(notes))
+    return Ensemble(joint, loss, members, notes)
 
 
 def _checked(labels: AnyIntArray, labelled: BoolArray, probabilities: AnyFloatArray, name: str) -> Judged:
@@ -149,9 +141,25 @@ def _sample(labelled: BoolArray, judgements: list[Judged]) -> Int64Array:
     return rows[:: -(-len(rows) // at_most)] if len(rows) > at_most else rows
 
 
+def _weights(
+    labels: Int64Array, logits: list[Float64Array], alone: list[float]
+) -> tuple[Float64Array, tuple[str, ...]]:
+    """(M,) weights of 0 or more, not all 0, and what had to be done differently."""
+    members = len(logits)
+    if members == 1:
+        return np.ones(1), ()
+    equal = np.full(members, 1 / members)
+    if not len(labels):
+        return equal, ("No image has a label to weigh members by: all weigh the same.",)
+    weights = _chosen(labels, logits, alone)
+    if not weights.any():
+        return equal, ("No member tells more about the given labels than chance could: all weigh the same.",)
+    return weights, ()
+
+
 def _chosen(labels: Int64Array, logits: list[Float64Array], alone: list[float]) -> Float64Array:
     """(M,) weights; members that add nothing are left out one by one, the least useful first."""
-    centred = [one - one.mean(axis=1, keepdims=True) for one in logits]
+    centred = [one - one.mean(axis=0) for one in logits]
     frequencies = np.bincount(labels) / len(labels)
     knowledge = float(-np.log(frequencies[labels]).mean()) - np.array(alone)
     kept = np.flatnonzero((knowledge > 0) & (knowledge >= LEAST_KNOWLEDGE * knowledge.max())).tolist()
@@ -190,24 +198,24 @@ def _fit(labels: Int64Array, logits: list[Float64Array]) -> tuple[Float64Array, 
     """
     count, members = len(labels), len(logits)
     images = np.arange(count)
-    classes = logits[0].shape[1] if members else int(labels.max()) + 1
+    classes = len(logits[0]) if members else int(labels.max()) + 1
     own_counts = np.bincount(labels, minlength=classes)
-    own = [float(one[images, labels].sum()) for one in logits]
+    own = [float(one[labels, images].sum()) for one in logits]
     equal = 1 / max(1, members)
 
     def predict(values: Float64Array) -> Float64Array:
-        joint = np.broadcast_to(values[members:], (count, classes)).copy()
+        joint = np.repeat(values[members:, None], count, axis=1)
         for weight, one in zip(values[:members].tolist(), logits, strict=True):
             joint += weight * one
-        return log_softmax(joint, axis=1)
+        return log_softmax(joint)
 
     def objective(values: Float64Array) -> tuple[float, Float64Array]:
         logs = predict(values)
         pull = np.concatenate([values[:members] - equal, values[members:]])
-        loss = -logs[images, labels].sum() + PRIOR * (pull**2).sum()
+        loss = -logs[labels, images].sum() + PRIOR * (pull**2).sum()
         shares = np.exp(logs, out=logs)
         slopes = [float(np.vdot(shares, one)) - hit for one, hit in zip(logits, own, strict=True)]
-        slope = np.concatenate([slopes, shares.sum(axis=0) - own_counts]) + 2 * PRIOR * pull
+        slope = np.concatenate([slopes, shares.sum(axis=1) - own_counts]) + 2 * PRIOR * pull
         return float(loss) / count, slope / count
 
     start = np.concatenate([np.full(members, equal), np.zeros(classes)])
@@ -215,13 +223,13 @@ def _fit(labels: Int64Array, logits: list[Float64Array]) -> tuple[Float64Array, 
     found = minimize(
         objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-7, "ftol": 1e-12}
     )
-    return found.x[:members], -predict(found.x)[images, labels]
+    return found.x[:members], -predict(found.x)[labels, images]
 
 
 def _mean_loss(labels: Int64Array, logits: Float64Array) -> float:
     if not len(labels):
         return float("nan")
-    return float(-np.take_along_axis(log_softmax(logits, axis=1), labels[:, None], axis=1).mean())
+    return float(-log_softmax(logits)[labels, np.arange(len(labels))].mean())
 
 
 def _own(judgement: Judged) -> Float32Array:
@@ -239,5 +247,5 @@ def _pool(judgements: list[Judged], powers: Float64Array) -> Float32Array:
         total = np.zeros_like(chunks[0].probabilities)
         for chunk, (judgement, power) in zip(chunks, members, strict=True):
             total += power * np.log(np.maximum(chunk.probabilities, judgement.floor))
-        joint[chunks[0].rows] = np.exp(log_softmax(total, axis=0)).T
+        joint[chunks[0].rows] = np.exp(log_softmax(total)).T
     return joint

@@ -71,9 +71,9 @@ class Judged:
         return _normalised(self.probabilities[rows])
 
     def sample(self, at_most: int) -> tuple[Int64Array, Float64Array]:
-        """(n,) labels and (n, K) normalised probabilities of evenly spaced images; all when there are so few."""
+        """(n,) labels and (K, n) normalised probabilities of evenly spaced images; all when there are so few."""
         step = -(-len(self.labels) // at_most) if at_most < len(self.labels) else 1
-        return self.labels[::step], _normalised(self.probabilities[::step]).T
+        return self.labels[::step], _normalised(self.probabilities[::step])
 
 
 def judged(labels: AnyIntArray, probabilities: AnyFloatArray) -> Judged:

@@ -13,8 +13,9 @@ with H the entropy in units of log K, and t(given) the mean p(given) of all imag
 threshold of the first paper). p is read at `SOFTENING` times the temperature that fits the given labels, so that a
 model that is merely sharper or softer gives the same order. The three constants were chosen on the five sets of
 `benchmarks/ranking.py`, where it leads each of cleanlab's scores on every set, by .0005 to .012 average precision over
-the best of them. That is a choice made on the same data: on probabilities that are rounded hard or far too sharp, some
-score of cleanlab's led by up to .02.
+the best of them. On probabilities that had no part in the choice, a linear classifier on HOG features of CIFAR-10N, it
+led by .022 (.255 against .232). It is no law: on votes and on probabilities sharpened to the fourth power some score
+of cleanlab's led by up to .02.
 """
 
 from __future__ import annotations
@@ -80,7 +81,10 @@ def label_quality(
 
 def worst_first(quality: Float64Array) -> Int64Array:
     """(N,) the images in the order in which people should see them: low scores first, equal ones as they came."""
-    return np.argsort(quality, kind="stable")
+    order = np.argsort(quality)
+    ranked = quality[order]
+    # The stable sort takes half as long again, and is needed where scores are equal.
+    return np.argsort(quality, kind="stable") if (ranked[1:] == ranked[:-1]).any() else order
 
 
 def suspected(labels: AnyIntArray, probabilities: AnyFloatArray) -> BoolArray:

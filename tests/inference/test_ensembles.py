@@ -129,7 +129,7 @@ def test_members_that_know_nothing_weigh_the_same_and_that_is_said(scene: Scene)
     rng = np.random.default_rng(2)
     joint = combine(scene.labels, [rng.dirichlet(np.ones(CLASSES), IMAGES) for _ in range(2)])
     assert [member.weight for member in joint.members] == [0.5, 0.5]
-    assert "No member says more" in joint.notes[0]
+    assert "No member tells more" in joint.notes[0]
     nothing = combine(np.full(4, -1), [np.full((4, 2), 0.5)] * 2)
     assert "No image has a label" in nothing.notes[0]
     assert np.isnan(nothing.log_loss)
@@ -156,7 +156,7 @@ def test_the_temperature_is_the_one_that_made_the_model_overconfident(scene: Sce
     logits = rng.normal(size=(20000, 4)) * 2
     labels = (rng.random((20000, 1)) > softmax(logits).cumsum(axis=1)).sum(axis=1)
     for temperature in (0.25, 1.0, 3.0):
-        assert fit_temperature(labels, temperature * logits) == pytest.approx(temperature, rel=0.05)
-    assert fit_temperature(labels, np.zeros((20000, 4))) == 1
-    assert fit_temperature(labels, np.eye(4)[labels]) == pytest.approx(1 / 20)
-    assert fit_temperature(labels, -np.eye(4)[labels]) == pytest.approx(20)
+        assert fit_temperature(labels, temperature * logits.T) == pytest.approx(temperature, rel=0.05)
+    assert fit_temperature(labels, np.zeros((4, 20000))) == 1
+    assert fit_temperature(labels, np.eye(4)[:, labels]) == pytest.approx(1 / 20, rel=1e-4)
+    assert fit_temperature(labels, -np.eye(4)[:, labels]) == pytest.approx(20, rel=1e-4)

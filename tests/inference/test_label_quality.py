@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 from inference.confident_learning import flagged
 from inference.errors import ArrayRefused, InferenceError
 from inference.judged import CHUNK_VALUES
-from inference.label_quality import ADJUSTABLE, METHODS, label_quality, suspected
+from inference.label_quality import ADJUSTABLE, METHODS, label_quality, suspected, worst_first
 
 PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.9, 0.1, 0.0], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2]], dtype=np.float32)
 LABELS = np.array([0, 1, 2, 1])
@@ -201,3 +201,10 @@ def test_what_confident_learning_flags_is_suspected() -> None:
         flags = flagged(labels, probabilities)
         assert flags.any()
         assert suspected(labels, probabilities)[flags].all()
+
+
+def test_equal_scores_stay_in_the_order_in_which_they_came() -> None:
+    scores = np.round(np.random.default_rng(0).random(5000), 2)
+    assert worst_first(scores).tolist() == sorted(range(5000), key=lambda index: (scores[index], index))
+    distinct = np.random.default_rng(0).random(5000)
+    assert worst_first(distinct).tolist() == sorted(range(5000), key=distinct.__getitem__)
