@@ -2,13 +2,14 @@
 
 import argparse
 
-from benchmarks import end_to_end, finding, inference, ranking
+from benchmarks import end_to_end, estimation, finding, inference, ranking
 
 SUITES = {
     "end_to_end": end_to_end.run,
     "inference": inference.run,
     "finding": finding.run,
     "ranking": ranking.run,
+    "estimation": estimation.run,
 }
 
 
