@@ -75,7 +75,7 @@ class FineTuningProgress:
     Attributes:
         fold, folds: the fold at work, from 1; 0 while pictures are prepared.
         done, total: pictures prepared, or epochs of all folds, where a fold that ended early counts as whole.
-        epoch: what the last epoch came to; None while pictures are prepared.
+        epoch: what the epoch came to that has just ended; None in between.
     """
 
     fold: int
@@ -116,8 +116,8 @@ def fine_tune(
         folds, fold_seed: as in `out_of_sample`.
         side: height and width of the pictures to train on; None = `training_side`.
         recipe: how to train; None = `Recipe()`.
-        progress: called after every chunk of pictures and every epoch; what it raises ends the work, which the next
-            call goes on with.
+        progress: called every few seconds, and after every epoch; what it raises ends the work, which the next call
+            goes on with.
 
     Returns:
         The probabilities, with one member. Images that cannot be read get the prior and are marked.
@@ -206,20 +206,21 @@ class _Listener:
 
     def __init__(self, folds: int, epochs: int, progress: Callable[[FineTuningProgress], None] | None) -> None:
         self._folds, self._epochs, self._progress = folds, epochs, progress
+        self._last = FineTuningProgress(0, folds, 0, folds * epochs, None)
 
     def __call__(self, line: str) -> None:
         # Keras and TensorFlow may say something of their own.
         if self._progress is None or not line.startswith("{"):
             return
         said = json.loads(line)
-        if "alive" in said:
-            return
         if "prepared" in said:
-            self._progress(FineTuningProgress(0, self._folds, said["prepared"], said["of"], None))
-        else:
+            self._last = FineTuningProgress(0, self._folds, said["prepared"], said["of"], None)
+        elif "number" in said:
             epoch = Epoch(said["number"], said["loss"], said["validation_loss"])
             done = said["fold"] * self._epochs + epoch.number
-            self._progress(FineTuningProgress(said["fold"] + 1, self._folds, done, self._folds * self._epochs, epoch))
+            self._last = FineTuningProgress(said["fold"] + 1, self._folds, done, self._folds * self._epochs, epoch)
+        self._progress(self._last)
+        self._last = replace(self._last, epoch=None)
 
 
 def _state(path: Path) -> list[int]:
@@ -278,21 +279,24 @@ def _work(folder: Path) -> None:
     network, embedding_layer = load_network(original)
     own = int(network.inputs[0].shape[1])
     images, unread = _prepared(folder, request, original, network, embedding_layer, own)
-    side = images.shape[1]
+    usable = ~unread & (labels != UNLABELLED) & (weights > 0)
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=request["n_classes"])
+    prior = counts / counts.sum()
     for number in range(request["folds"]):
         if _answer_file(folder, number).is_file():
             continue
-        seeded = replace(recipe, seed=recipe.seed * 1000 + number)
-        learner = trainable_network(network, embedding_layer, side, request["n_classes"], seeded.seed)
-        usable = ~unread & (labels != UNLABELLED) & (weights > 0)
-        lesson = _lesson(images, labels, groups, weights, usable & (fold != number), seeded)
+        rows = np.flatnonzero(usable & (fold != number))
         held_out = np.flatnonzero((fold == number) & ~unread)
+        learned = np.bincount(labels[rows], minlength=request["n_classes"]) > 0
+        probabilities = np.tile(prior, (len(held_out), 1))
         checkpoint = folder / f"fold-{number}.epochs.npz"
-        train(learner, lesson, seeded, checkpoint, partial(_say_epoch, number), partial(_say, alive=True))
-        counts = np.bincount(labels[labels != UNLABELLED], minlength=request["n_classes"])
-        learned = np.bincount(labels[lesson.learn], minlength=request["n_classes"]) > 0
-        probabilities = predict(learner, images, held_out, mirrored=recipe.augment)
-        probabilities = with_prior(probabilities, learned, counts / counts.sum())
+        if learned.sum() > 1:
+            seeded = replace(recipe, seed=recipe.seed * 1000 + number)
+            lesson = _lesson(images, labels, groups, weights, rows, seeded)
+            learner = trainable_network(network, embedding_layer, images.shape[1], len(prior), seeded.seed)
+            train(learner, lesson, seeded, checkpoint, partial(_say_epoch, number), partial(_say, alive=True))
+            said = predict(learner, images, held_out, mirrored=recipe.augment)
+            probabilities = with_prior(said, learned, prior)
         write_arrays(_answer_file(folder, number), {"rows": held_out, "probabilities": probabilities})
         checkpoint.unlink(missing_ok=True)
 
@@ -391,16 +395,16 @@ def _lesson(
     labels: AnyIntArray,
     groups: AnyIntArray,
     weights: Float64Array,
-    learn: BoolArray,
+    rows: Int64Array,
     recipe: Recipe,
 ) -> Lesson:
     """A part of the images to learn from, groups whole, is kept back to tell when to stop."""
-    rows: Int64Array = np.flatnonzero(learn)
     share = recipe.validation_share
-    part = stratify_groups(labels[rows], groups[rows], [1 - share, share], seed=recipe.seed)
-    judge = rows[part == 1]
-    # With a handful of images nothing can be kept back, and the loss met in training must do.
-    return Lesson(images, labels, weights, rows[part == 0], judge if len(judge) else rows)
+    judge = stratify_groups(labels[rows], groups[rows], [1 - share, share], seed=recipe.seed) == 1
+    if judge.all() or not judge.any():
+        # Of a handful of images nothing can be kept back: those that are learned from must tell.
+        return Lesson(images, labels, weights, rows, rows)
+    return Lesson(images, labels, weights, rows[~judge], rows[judge])
 
 
 def _say_epoch(fold: int, epoch: Epoch) -> None:
