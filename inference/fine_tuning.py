@@ -24,13 +24,14 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from inference.cross_validation import UNLABELLED, Member, OutOfSample, assign_folds, with_prior
-from inference.errors import ArrayRefused, ImageRefused, InferenceError, MissingTool, ModelRefused
+from inference.errors import ArrayRefused, HashMismatch, ImageRefused, InferenceError, MissingTool, ModelRefused
 from inference.fit_state import write_arrays
 from inference.models import catalogue, npm, tfjs
 from inference.models.child import MISSING, REFUSED, run_module
 from inference.models.formats import load_model
 from inference.models.loaded import Request
-from inference.models.register import source_hash
+from inference.models.register import model_path, source_hash
+from inference.models.sidecar import Sidecar
 from inference.predict import available_cores
 from inference.preprocess import decode, find_profile, prepare
 from inference.splits import stratify_groups
@@ -75,7 +76,7 @@ class FineTuningProgress:
     Attributes:
         fold, folds: the fold at work, from 1; 0 while pictures are prepared.
         done, total: pictures prepared, or epochs of all folds, where a fold that ended early counts as whole.
-        epoch: what the last epoch came to; None while pictures are prepared.
+        epoch: what the epoch came to that has just ended; None in between.
     """
 
     fold: int
@@ -116,8 +117,8 @@ def fine_tune(
         folds, fold_seed: as in `out_of_sample`.
         side: height and width of the pictures to train on; None = `training_side`.
         recipe: how to train; None = `Recipe()`.
-        progress: called after every chunk of pictures and every epoch; what it raises ends the work, which the next
-            call goes on with.
+        progress: called every few seconds, and after every epoch; what it raises ends the work, which the next call
+            goes on with.
 
     Returns:
         The probabilities, with one member. Images that cannot be read get the prior and are marked.
@@ -181,6 +182,38 @@ def fine_tune(
     return OutOfSample(probabilities, plan.fold, (member,), unread, tuple(notes))
 
 
+def original_of(sidecar: Sidecar, *, cache: Path, path: Path | None = None, trust_code: bool = False) -> Original:
+    """The file that a registered model was made from, checked to be the very same.
+
+    Args:
+        sidecar: of the registered model.
+        cache: the folder where packages of catalogue models are kept; one that is missing is fetched.
+        path: where the file of a model of one's own lies; a catalogue model needs none.
+        trust_code: as it was registered.
+
+    Raises:
+        ModelRefused: a model of one's own without a path, or whose path is gone.
+        HashMismatch: the file is another than the one that was registered.
+        MissingTool, FetchFailed: a package that has to be fetched again.
+    """
+    entry = catalogue.CATALOGUE.get(sidecar.name)
+    if entry is not None and entry.integrity == sidecar.source_integrity:
+        npm.pack(entry.package, entry.version, entry.integrity, cache=cache)
+        return Original(npm.kept_path(entry.package, entry.version, cache), entry.profile, entry.name)
+    if path is None or not path.exists():
+        raise ModelRefused(
+            f"expected the file that {sidecar.name} was registered from ({sidecar.source}), received "
+            f"{path or 'no path'}: fine-tuning starts from the original network, say where it lies"
+        )
+    found = f"sha256-{source_hash(model_path(path))}"
+    if found != sidecar.source_integrity:
+        raise HashMismatch(
+            f"expected the file that {sidecar.name} was registered from, {sidecar.source_integrity}, received {path} "
+            f"with {found}: name the same file, or register this one"
+        )
+    return Original(model_path(path), sidecar.profile, "", sidecar.embedding_layer, trust_code)
+
+
 def training_side(sides: Sequence[int], own: int, *, resizable: bool) -> int:
     """Height and width to train on: thrice the pictures' own, so that small ones do not cost what large ones do.
 
@@ -206,20 +239,21 @@ class _Listener:
 
     def __init__(self, folds: int, epochs: int, progress: Callable[[FineTuningProgress], None] | None) -> None:
         self._folds, self._epochs, self._progress = folds, epochs, progress
+        self._last = FineTuningProgress(0, folds, 0, folds * epochs, None)
 
     def __call__(self, line: str) -> None:
         # Keras and TensorFlow may say something of their own.
         if self._progress is None or not line.startswith("{"):
             return
         said = json.loads(line)
-        if "alive" in said:
-            return
         if "prepared" in said:
-            self._progress(FineTuningProgress(0, self._folds, said["prepared"], said["of"], None))
-        else:
+            self._last = FineTuningProgress(0, self._folds, said["prepared"], said["of"], None)
+        elif "number" in said:
             epoch = Epoch(said["number"], said["loss"], said["validation_loss"])
             done = said["fold"] * self._epochs + epoch.number
-            self._progress(FineTuningProgress(said["fold"] + 1, self._folds, done, self._folds * self._epochs, epoch))
+            self._last = FineTuningProgress(said["fold"] + 1, self._folds, done, self._folds * self._epochs, epoch)
+        self._progress(self._last)
+        self._last = replace(self._last, epoch=None)
 
 
 def _state(path: Path) -> list[int]:
@@ -278,21 +312,24 @@ def _work(folder: Path) -> None:
     network, embedding_layer = load_network(original)
     own = int(network.inputs[0].shape[1])
     images, unread = _prepared(folder, request, original, network, embedding_layer, own)
-    side = images.shape[1]
+    usable = ~unread & (labels != UNLABELLED) & (weights > 0)
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=request["n_classes"])
+    prior = counts / counts.sum()
     for number in range(request["folds"]):
         if _answer_file(folder, number).is_file():
             continue
-        seeded = replace(recipe, seed=recipe.seed * 1000 + number)
-        learner = trainable_network(network, embedding_layer, side, request["n_classes"], seeded.seed)
-        usable = ~unread & (labels != UNLABELLED) & (weights > 0)
-        lesson = _lesson(images, labels, groups, weights, usable & (fold != number), seeded)
+        rows = np.flatnonzero(usable & (fold != number))
         held_out = np.flatnonzero((fold == number) & ~unread)
+        learned = np.bincount(labels[rows], minlength=request["n_classes"]) > 0
+        probabilities = np.tile(prior, (len(held_out), 1))
         checkpoint = folder / f"fold-{number}.epochs.npz"
-        train(learner, lesson, seeded, checkpoint, partial(_say_epoch, number), partial(_say, alive=True))
-        counts = np.bincount(labels[labels != UNLABELLED], minlength=request["n_classes"])
-        learned = np.bincount(labels[lesson.learn], minlength=request["n_classes"]) > 0
-        probabilities = predict(learner, images, held_out, mirrored=recipe.augment)
-        probabilities = with_prior(probabilities, learned, counts / counts.sum())
+        if learned.sum() > 1:
+            seeded = replace(recipe, seed=recipe.seed * 1000 + number)
+            lesson = _lesson(images, labels, groups, weights, rows, seeded)
+            learner = trainable_network(network, embedding_layer, images.shape[1], len(prior), seeded.seed)
+            train(learner, lesson, seeded, checkpoint, partial(_say_epoch, number), partial(_say, alive=True))
+            said = predict(learner, images, held_out, mirrored=recipe.augment)
+            probabilities = with_prior(said, learned, prior)
         write_arrays(_answer_file(folder, number), {"rows": held_out, "probabilities": probabilities})
         checkpoint.unlink(missing_ok=True)
 
@@ -391,16 +428,16 @@ def _lesson(
     labels: AnyIntArray,
     groups: AnyIntArray,
     weights: Float64Array,
-    learn: BoolArray,
+    rows: Int64Array,
     recipe: Recipe,
 ) -> Lesson:
     """A part of the images to learn from, groups whole, is kept back to tell when to stop."""
-    rows: Int64Array = np.flatnonzero(learn)
     share = recipe.validation_share
-    part = stratify_groups(labels[rows], groups[rows], [1 - share, share], seed=recipe.seed)
-    judge = rows[part == 1]
-    # With a handful of images nothing can be kept back, and the loss met in training must do.
-    return Lesson(images, labels, weights, rows[part == 0], judge if len(judge) else rows)
+    judge = stratify_groups(labels[rows], groups[rows], [1 - share, share], seed=recipe.seed) == 1
+    if judge.all() or not judge.any():
+        # Of a handful of images nothing can be kept back: those that are learned from must tell.
+        return Lesson(images, labels, weights, rows, rows)
+    return Lesson(images, labels, weights, rows[~judge], rows[judge])
 
 
 def _say_epoch(fold: int, epoch: Epoch) -> None:

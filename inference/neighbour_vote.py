@@ -59,6 +59,8 @@ def find_neighbours(
         seed: of the sample of more than `MAX_REFERENCES` images.
     """
     count = len(features)
+    if not usable.any():
+        return Neighbours(np.empty((count, 0), dtype=np.int32), np.empty((count, 0), dtype=np.float16))
     compared = _components(features, mean, spread, correlation)
     # A row that equals the mean points nowhere.
     usable = usable & compared.any(axis=1)

@@ -93,7 +93,7 @@ class Lesson:
         images: (N, H, W, 3) float16, prepared; may be a memory map.
         labels: (N,) class indices; read at `learn` and `judge` only.
         weights: (N,) how much an image counts.
-        learn: row numbers to learn from.
+        learn: row numbers to learn from, at least one.
         judge: row numbers that tell when to stop; none of them in `learn`.
     """
 
@@ -190,9 +190,10 @@ def train(
         for batch, rows in enumerate(np.array_split(order, batches)):
             share = ((number - 1) * batches + batch + 1) / (recipe.epochs * batches)
             optimizer.learning_rate.assign(recipe.learning_rate * _rate(share))
-            images = _augmented(lesson.images[np.sort(rows)], rng) if recipe.augment else lesson.images[np.sort(rows)]
-            labels = lesson.labels[np.sort(rows)]
-            weights = lesson.weights[np.sort(rows)] * class_weights[labels]
+            rows = np.sort(rows)  # A memory map is read in its own order.
+            images = _augmented(lesson.images[rows], rng) if recipe.augment else lesson.images[rows]
+            labels = lesson.labels[rows]
+            weights = lesson.weights[rows] * class_weights[labels]
             if batch % BEAT_BATCHES == 0:
                 beat()
             losses.append(float(step(images.astype(np.float32), labels, weights.astype(np.float32))))

@@ -50,7 +50,7 @@ def pack(package: str, version: str, integrity: str, *, cache: Path | None = Non
         HashMismatch: what npm brought is not what was promised.
     """
     spec = f"{package}@{version}"
-    kept = cache / f"{package.replace('/', '-').lstrip('@')}-{version}.tgz" if cache is not None else None
+    kept = kept_path(package, version, cache) if cache is not None else None
     if kept is not None and kept.is_file():
         data = kept.read_bytes()
         try:
@@ -67,6 +67,11 @@ def pack(package: str, version: str, integrity: str, *, cache: Path | None = Non
         temporary.write_bytes(data)
         temporary.replace(kept)
     return data
+
+
+def kept_path(package: str, version: str, cache: Path) -> Path:
+    """Where `pack` keeps that package file in a cache."""
+    return cache / f"{package.replace('/', '-').lstrip('@')}-{version}.tgz"
 
 
 def read_member(package: bytes, name: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from inference.cross_validation import (
     LINEAR,
@@ -11,11 +12,13 @@ from inference.cross_validation import (
     VOTE,
     Member,
     OutOfSample,
+    combine,
     out_of_sample,
     scoring_model_opinion,
 )
 from inference.errors import ArrayRefused, InSample, NotEnoughLabels
 from inference.label_quality import label_quality
+from inference.logistic import softmax
 from inference.types import Float32Array, Int64Array
 
 
@@ -100,7 +103,8 @@ def test_a_class_with_a_single_image_gets_its_prior_and_is_noted() -> None:
     embeddings, labels = clusters([40, 40, 1])
     answer = out_of_sample(embeddings, labels, n_classes=3)
     check(answer, 81, 3)
-    assert answer.probabilities[labels == 2, 2] == pytest.approx(1 / 81, rel=1e-3)
+    assert answer.opinions[0].probabilities[labels == 2, 2] == pytest.approx(1 / 81, rel=1e-3)
+    assert answer.probabilities[labels == 2, 2] < 0.03
     assert any("too few" in note for note in answer.notes)
 
 
@@ -157,7 +161,14 @@ def test_an_image_that_one_model_could_not_embed_is_judged_by_the_other() -> Non
     answer = out_of_sample([broken, embeddings], labels, n_classes=2)
     assert not answer.missing.any()
     assert answer.probabilities[5, labels[5]] > 0.7
-    assert answer.members == (f"{LINEAR} 1", f"{VOTE} 1", f"{LINEAR} 2", f"{VOTE} 2")
+    assert answer.members == (
+        f"{LINEAR} of model 1",
+        f"{VOTE} of model 1",
+        f"{LINEAR} of model 2",
+        f"{VOTE} of model 2",
+        f"{LINEAR} of all models joined",
+    )
+    assert "1 images have no usable embedding of model 1: the classes' shares stand in." in answer.notes
 
 
 def test_each_members_probabilities_come_along_and_the_better_one_counts_more() -> None:
@@ -171,6 +182,36 @@ def test_each_members_probabilities_come_along_and_the_better_one_counts_more() 
     assert (linear.argmax(axis=1) == labels).mean() > (voted.argmax(axis=1) == labels).mean() + 0.05
     weight = np.linalg.lstsq((linear - voted)[:, :1], (answer.probabilities - voted)[:, 0])[0][0]
     assert weight > 0.8
+
+
+def test_two_models_together_find_more_errors_than_either() -> None:
+    """One model sees the first half of what tells the classes apart, the other the second."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(600) % 4
+    seen = rng.normal(size=(4, 40))[truth] * 0.7 + rng.normal(size=(600, 40))
+    wrong = rng.random(600) < 0.08
+    labels = np.where(wrong, (truth + 1) % 4, truth)
+    answer = out_of_sample([seen[:, :20], seen[:, 20:]], labels, n_classes=4)
+
+    def found(probabilities: Float32Array) -> float:
+        return float(average_precision_score(wrong, -label_quality(labels, probabilities)))
+
+    alone = [found(one.probabilities) for one in answer.opinions[:4]]
+    assert found(answer.probabilities) > max(alone) + 0.05
+
+
+def test_a_member_that_only_guesses_and_one_that_is_too_sure_do_no_harm() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(900) % 3
+    sensible = np.where(np.arange(3) == labels[:, None], 2.0, 0) + rng.normal(size=(900, 3))
+    good, sure = (softmax(scores).astype(np.float32) for scores in (sensible, 12 * sensible))
+    guess = rng.dirichlet([1, 1, 1], 900).astype(np.float32)
+
+    def log_loss(probabilities: Float32Array) -> float:
+        return float(-np.log(np.maximum(probabilities[np.arange(900), labels], 1e-12)).mean())
+
+    together = combine([Member("sure", sure), Member("guess", guess)], labels)
+    assert log_loss(together) < log_loss(good) + 0.02 < log_loss(sure)
 
 
 def test_members_are_combined_by_what_the_caller_names() -> None:

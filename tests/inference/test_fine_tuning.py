@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.errors import ArrayRefused, ModelRefused
-from inference.fine_tuning import FineTuningProgress, Original, fine_tune, training_side
+from inference.errors import ArrayRefused, HashMismatch, ModelRefused
+from inference.fine_tuning import FineTuningProgress, Original, fine_tune, original_of, training_side
+from inference.models.register import source_hash
+from inference.models.sidecar import ModelFolder
 from inference.train import Recipe
 from inference.types import Int64Array
 
@@ -147,6 +150,24 @@ def test_a_change_of_labels_begins_anew_and_clears_what_is_of_no_use(
         fine_tune(Original(model, "keras_default"), paths, given, n_classes=2, into=into, folds=2)
     assert len(seen) == len(set(seen)) == 2
     assert [folder.name for folder in into.iterdir()] == seen[1:]
+
+
+def test_it_starts_from_the_very_file_that_was_registered(starter_folder: Path, tmp_path: Path) -> None:
+    starter = ModelFolder.open(starter_folder).sidecar
+    cache = starter_folder.parents[1] / "cache"
+    found = original_of(starter, cache=cache)
+    assert (found.catalogue_name, found.profile, found.path.suffix) == ("nsfwjs-mobilenet-v2", "nsfwjs", ".tgz")
+    assert found.path.is_file()
+    own = tmp_path / "own.keras"
+    own.write_bytes(b"as registered")
+    integrity = f"sha256-{source_hash(own)}"
+    sidecar = dataclasses.replace(starter, name="own", source="file:own.keras", source_integrity=integrity)
+    assert original_of(sidecar, cache=cache, path=own) == Original(own, "nsfwjs", "", "flatten_1")
+    with pytest.raises(ModelRefused, match="say where it lies"):
+        original_of(sidecar, cache=cache)
+    own.write_bytes(b"trained on since")
+    with pytest.raises(HashMismatch, match="register this one"):
+        original_of(sidecar, cache=cache, path=own)
 
 
 def test_small_pictures_are_trained_on_small() -> None:
