@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,19 @@ class Home:
     def run(self, *arguments: str) -> Cost:
         """Run a command to its end; its time on the clock and the peak of its resident memory."""
         environment = os.environ | {"WINNOW_HOME": str(self.path), "DATABASE_URL": "", "LOG_LEVEL": "ERROR"}
-        with tempfile.TemporaryFile("w+") as out:
-            begun = time.perf_counter()
-            process = subprocess.Popen(
-                [sys.executable, "manage.py", *arguments, "--json", "--quiet"],
-                cwd=CHECKOUT,
-                env=environment,
-                stdout=out,
-                stderr=subprocess.DEVNULL,
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - begun
-            process.returncode = os.waitstatus_to_exitcode(status)
-            out.seek(0)
-            lines = out.read().strip().splitlines()
-        if process.returncode not in {0, 1} or not lines:
-            raise RuntimeError(f"manage.py {' '.join(arguments)} ended with {process.returncode}: {lines[-1:]}")
-        kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-        return Cost(seconds, kilobytes / 1024, json.loads(lines[-1]))
+        report = self.path / "cost.json"
+        command = [sys.executable, "manage.py", *arguments, "--json", "--quiet"]
+        out = subprocess.run(
+            [sys.executable, str(LAUNCHER), str(report), *command],
+            cwd=CHECKOUT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=True,
+        ).stdout
+        cost = json.loads(report.read_text(encoding="utf-8"))
+        lines = out.strip().splitlines()
+        if cost["code"] not in {0, 1} or not lines:
+            raise RuntimeError(f"manage.py {' '.join(arguments)} ended with {cost['code']}: {lines[-1:]}")
+        return Cost(cost["seconds"], cost["peak_megabytes"], json.loads(lines[-1]))

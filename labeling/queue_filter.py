@@ -13,13 +13,15 @@ def storable(text: str) -> str:
 class QueueFilter:
     """Names, not ids, so that a link can be read and kept. Empty means any.
 
-    `everything` goes on past the suspected items, through the whole ranking.
+    `everything` goes on past the suspected items, through the whole ranking. `audit` is the dataset's audit sample
+    instead of the ranking, judged blind.
     """
 
     split: str = ""
     given: str = ""
     suggested: str = ""
     everything: bool = False
+    audit: bool = False
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "QueueFilter":
@@ -28,10 +30,12 @@ class QueueFilter:
             given=storable(query.get("given", "")),
             suggested=storable(query.get("suggested", "")),
             everything=query.get("everything", "") == "1",
+            audit=query.get("audit", "") == "1",
         )
 
     def query(self) -> dict[str, str]:
         """The parameters of a link to this part of the queue."""
         named = {"split": self.split, "given": self.given, "suggested": self.suggested}
         parameters = {name: value for name, value in named.items() if value}
-        return parameters | ({"everything": "1"} if self.everything else {})
+        switches = {"everything": self.everything, "audit": self.audit}
+        return parameters | {name: "1" for name, on in switches.items() if on}

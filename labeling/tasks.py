@@ -8,7 +8,7 @@ from django_tasks import task
 
 from labeling.actions.runs import dead_runs, queue_run
 from labeling.errors import LabelingError, RunStopped
-from labeling.models import Dataset, Person, Release, Run, RunKind, RunState
+from labeling.models import Dataset, Person, QueueOrder, Release, Run, RunKind, RunState
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,12 @@ def _find_issues(run: Run) -> None:
     find_issues(run.dataset, model=run.parameters.get("model"), person=run.created_by, queued=run)
 
 
+def _reorder(run: Run) -> None:
+    from labeling.pipeline.ordering import reorder
+
+    reorder(run.dataset, QueueOrder(run.parameters["order"]), person=run.created_by, queued=run)
+
+
 def _export(run: Run) -> None:
     from labeling.pipeline.exporting import export_release, free_target
 
@@ -90,6 +96,7 @@ def _cut(run: Run) -> None:
 _JOBS = {
     RunKind.SCORE: _score,
     RunKind.FIND_ISSUES: _find_issues,
+    RunKind.REORDER: _reorder,
     RunKind.CUT: _cut,
     RunKind.EXPORT: _export,
 }

@@ -7,7 +7,7 @@ from django import forms
 
 from labeling.actions.verdicts import Shown
 from labeling.errors import WrongUsage
-from labeling.models import TaxonomyClass, VerdictKind
+from labeling.models import QueueOrder, TaxonomyClass, VerdictKind
 from labeling.models.dataset import Theme
 from labeling.pipeline.cutting import parse_ratios
 
@@ -69,6 +69,40 @@ class VerdictForm(forms.Form):
     def parsed(self) -> tuple[Decision, UUID, float | None]:
         """The decision, its key, and the seconds that it took. Only after `is_valid()`."""
         return self.cleaned_data["decision"], self.cleaned_data["key"], self.cleaned_data["seconds"]
+
+
+class DecisionForm(forms.Form):
+    """A decision about many images at once: `keep`, `exclude` or `relabel:<class name>`."""
+
+    decision = forms.CharField(max_length=120)
+    key = forms.UUIDField()
+
+    def __init__(self, *args: object, classes: list[TaxonomyClass], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._classes = {known.name: known for known in classes}
+
+    def clean_decision(self) -> Decision:
+        text: str = self.cleaned_data["decision"]
+        label = self._classes.get(text.removeprefix(RELABEL)) if text.startswith(RELABEL) else None
+        if label is not None:
+            return Decision(VerdictKind.RELABEL, label)
+        if text in {VerdictKind.KEEP, VerdictKind.EXCLUDE}:
+            return Decision(VerdictKind(text), None)
+        raise forms.ValidationError(
+            f"Expected keep, exclude or relabel: with one of {', '.join(self._classes)}, received {text!r}."
+        )
+
+    def first_error(self) -> str:
+        field, errors = next(iter(self.errors.items()))
+        return f"Not saved: {field}: {errors[0]}"
+
+    def parsed(self) -> tuple[Decision, UUID]:
+        """The decision and its key. Only after `is_valid()`."""
+        return self.cleaned_data["decision"], self.cleaned_data["key"]
+
+
+class OrderForm(forms.Form):
+    order = forms.ChoiceField(choices=QueueOrder.choices)
 
 
 class KeyForm(forms.Form):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from reviewer.views import datasets, images, me, overview, releases, review, runs, sign_in
+from reviewer.views import bulk, datasets, duplicates, images, me, overview, releases, review, runs, sign_in
 
 urlpatterns = [
     path("", datasets.datasets, name="datasets"),
@@ -19,12 +19,17 @@ urlpatterns = [
     path("d/<slug:slug>/", overview.overview, name="overview"),
     path("d/<slug:slug>/score/", runs.score, name="score"),
     path("d/<slug:slug>/find-issues/", runs.find_issues, name="find_issues"),
+    path("d/<slug:slug>/order/", runs.order_queue, name="order_queue"),
     path("d/<slug:slug>/review/", review.review, name="review"),
     path("d/<slug:slug>/review/claim/", review.claim, name="review_claim"),
     path("d/<slug:slug>/review/undo/", review.undo, name="review_undo"),
     path("d/<slug:slug>/review/leave/", review.leave, name="review_leave"),
     path("d/<slug:slug>/review/<int:item_id>/verdict/", review.verdict, name="review_verdict"),
     path("d/<slug:slug>/review/<int:item_id>/skip/", review.skip, name="review_skip"),
+    path("d/<slug:slug>/review/<int:item_id>/separate/", review.separate, name="review_separate"),
+    path("d/<slug:slug>/duplicates/", duplicates.duplicates, name="duplicates"),
+    path("d/<slug:slug>/duplicates/<int:centre>/decide/", duplicates.decide, name="duplicates_decide"),
+    path("d/<slug:slug>/bulk/<int:pk>/revert/", bulk.revert, name="bulk_revert"),
     path("d/<slug:slug>/images/", images.images, name="images"),
     path("d/<slug:slug>/images/<int:pk>/", images.image, name="image"),
     path("d/<slug:slug>/images/<int:pk>/file", images.image_file, name="image_file"),

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from labeling.models import Claim, Dataset, ItemState, Person, ReviewItem, Skip, Verdict
-from labeling.queries.queue_part import filtered_items
+from labeling.queries.queue_part import filtered_items, in_order
 from labeling.queue_filter import QueueFilter
 
 SKIP_FOR = timedelta(hours=12)
@@ -23,8 +23,8 @@ def lease() -> timedelta:
 
 
 def matching_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewItem]:
-    """The unsettled items of this part of the queue, worst first."""
-    return filtered_items(dataset, filters).exclude(state=ItemState.SETTLED).order_by("label_quality", "id")
+    """The unsettled items of this part of the queue, in its order."""
+    return in_order(filtered_items(dataset, filters).exclude(state=ItemState.SETTLED), dataset, filters)
 
 
 def claimable_items(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> QuerySet[ReviewItem]:
@@ -87,16 +87,13 @@ def _held(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> list[Clai
     own = (
         Claim.objects.filter(pk__in=_own_claims(dataset, reviewer), lease_expires_at__gt=timezone.now())
         .select_related("item__image__given_class", "item__image__current_class", "item__suggested_class")
-        .order_by("-returned", "item__label_quality", "item_id")
+        .order_by("-returned", "item__priority", "item_id")
     )
     held = list(own)
-    matching = set(
-        matching_items(dataset, filters)
-        .order_by()
-        .filter(pk__in=[claim.item_id for claim in held])
-        .values_list("pk", flat=True)
-    )
-    return [claim for claim in held if claim.returned or claim.item_id in matching]
+    matching = matching_items(dataset, filters).filter(pk__in=[claim.item_id for claim in held])
+    place = {pk: place for place, pk in enumerate(matching.values_list("pk", flat=True))}
+    kept = [claim for claim in held if claim.returned or claim.item_id in place]
+    return sorted(kept, key=lambda claim: (not claim.returned, place.get(claim.item_id, 0)))
 
 
 def _claim_some(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted: int) -> int | None:

@@ -1,11 +1,21 @@
 """Writing what a `find_issues` run found: fold predictions, label issues, and the order of the queue."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
 
-from labeling.models import Dataset, FoldPrediction, IssueKind, LabelIssue, ReviewItem, Run
+from labeling.models import (
+    Dataset,
+    EnsembleMember,
+    FoldPrediction,
+    IssueKind,
+    LabelIssue,
+    QueueOrder,
+    ReviewItem,
+    Run,
+)
 
 
 @dataclass(frozen=True)
@@ -16,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class RankedImage:
-    """One image as the run saw it. `label_quality` is 0..1, low = likely wrong."""
+    """One image as the run saw it. `label_quality` is 0..1, low = likely wrong; `priority` low = shown first."""
 
     image_id: int
     fold: int
@@ -25,6 +35,7 @@ class RankedImage:
     suspected: bool
     suggested_class_id: int
     reason: str
+    priority: float
     findings: tuple[Finding, ...]
 
 
@@ -70,13 +81,104 @@ def record_ranking(*, dataset: Dataset, run: Run, ranked: Sequence[RankedImage])
                     suspected=one.suspected,
                     suggested_class_id=one.suggested_class_id,
                     reason=one.reason,
+                    priority=one.priority,
                 )
                 for one in ranked
             ],
             update_conflicts=True,
             unique_fields=["image"],
-            update_fields=["run", "label_quality", "suspected", "suggested_class", "reason"],
+            update_fields=["run", "label_quality", "suspected", "suggested_class", "reason", "priority"],
         )
+
+
+@dataclass(frozen=True)
+class QueuedImage:
+    """What decides an image's place in the queue, and whom it may represent.
+
+    `group` is its near-duplicate group, None when it has none or a person set it apart; `open` that nobody has
+    decided it.
+    """
+
+    item_id: int
+    group: int | None
+    open: bool
+    suspected: bool
+    priority: float
+
+
+def represent_groups(*, dataset: Dataset, queued: Sequence[QueuedImage]) -> int:
+    """Let the first item of each near-duplicate group stand for the group's other open items.
+
+    A representative is suspected when one of those that it represents is.
+
+    Returns:
+        how many items are represented by another.
+    """
+    groups: dict[int, list[QueuedImage]] = defaultdict(list)
+    for one in queued:
+        if one.group is not None and one.open:
+            groups[one.group].append(one)
+    wanted: dict[int, int] = {}
+    suspected: list[int] = []
+    for members in groups.values():
+        first, *others = sorted(members, key=lambda one: (one.priority, one.item_id))
+        wanted |= {other.item_id: first.item_id for other in others}
+        if not first.suspected and any(other.suspected for other in others):
+            suspected.append(first.item_id)
+    with transaction.atomic():
+        items = ReviewItem.objects.filter(dataset=dataset)
+        stored = dict(items.filter(represented_by__isnull=False).values_list("pk", "represented_by_id"))
+        for chunk in _chunks([pk for pk in stored if pk not in wanted]):
+            items.filter(pk__in=chunk).update(represented_by=None)
+        changed = [ReviewItem(pk=pk, represented_by_id=by) for pk, by in wanted.items() if stored.get(pk) != by]
+        ReviewItem.objects.bulk_update(changed, ["represented_by"], batch_size=400)
+        for chunk in _chunks(suspected):
+            items.filter(pk__in=chunk).update(suspected=True)
+    return len(wanted)
+
+
+def record_order(*, priorities: Mapping[int, float]) -> None:
+    """Write the priority of items, low = shown first; call it in chunks."""
+    with transaction.atomic():
+        ReviewItem.objects.bulk_update(
+            [ReviewItem(pk=pk, priority=priority) for pk, priority in priorities.items()], ["priority"], batch_size=400
+        )
+
+
+def choose_order(*, dataset: Dataset, order: QueueOrder) -> None:
+    with transaction.atomic():
+        Dataset.objects.filter(pk=dataset.pk).update(queue_order=order)
+    dataset.queue_order = order
+
+
+@dataclass(frozen=True)
+class Member:
+    """One classifier of the ensemble: its share 0..1, and what its confidence was divided by."""
+
+    name: str
+    weight: float
+    temperature: float | None
+    model_version_id: int | None
+
+
+def record_members(*, run: Run, members: Sequence[Member]) -> None:
+    with transaction.atomic():
+        EnsembleMember.objects.filter(run=run).delete()
+        EnsembleMember.objects.bulk_create(
+            EnsembleMember(
+                run=run,
+                name=member.name,
+                weight=member.weight,
+                temperature=member.temperature,
+                model_version_id=member.model_version_id,
+            )
+            for member in members
+        )
+
+
+def _chunks(keys: Sequence[int], size: int = 2000) -> Iterator[Sequence[int]]:
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
 
 
 def drop_superseded_findings(*, dataset: Dataset, run: Run) -> None:

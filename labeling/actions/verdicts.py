@@ -1,24 +1,19 @@
-"""Verdicts: the only writers of current labels.
+"""Verdicts: deciding an item, and taking that back."""
 
-A verdict is appended, then the image is folded again from its given label and all its verdicts. Undo is a verdict
-too. So everything that a page shows about an image's state can be recomputed from this log (`check_integrity`).
-"""
-
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
 from django.utils import timezone
 
+from labeling.actions.bulk import check_label, reversible_verdicts, settle_represented, undo_verdicts
 from labeling.actions.claims import lease
+from labeling.actions.standing import append_verdict
 from labeling.errors import ClaimLost, Conflict, WrongUsage
 from labeling.models import (
+    BulkKind,
     Claim,
     Dataset,
-    Image,
     ItemState,
     Person,
     ReviewItem,
@@ -29,63 +24,11 @@ from labeling.models import (
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What the verdicts make of an image."""
-
-    current_class_id: int
-    excluded: bool
-    state: ItemState
-    deciding: Verdict | None
-
-
-@dataclass(frozen=True)
 class Shown:
     """The suggestion and the label quality that a person saw when they decided; a ranking may have come since."""
 
     suggestion_id: int
     quality: float
-
-
-def fold(given_class_id: int, verdicts: Iterable[Verdict]) -> Standing:
-    """The standing of an image from its given label and its verdicts in order.
-
-    An undo takes its verdict out; an undo of an undo puts it back. The last verdict that is left decides.
-    """
-    in_order = list(verdicts)
-    taken_back: set[int] = set()
-    # Later undos are read first, so that an undone undo no longer takes anything back.
-    for verdict in reversed(in_order):
-        if verdict.undoes_id is not None and verdict.pk not in taken_back:
-            taken_back.add(verdict.undoes_id)
-    standing = [v for v in in_order if v.pk not in taken_back and v.kind != VerdictKind.UNDO]
-    if not standing:
-        return Standing(given_class_id, False, ItemState.OPEN, None)
-    last = standing[-1]
-    if last.kind == VerdictKind.UNSURE:
-        # An unsure verdict leaves the label where the verdicts before it had brought it.
-        before = fold(given_class_id, standing[:-1])
-        return Standing(before.current_class_id, before.excluded, ItemState.UNSURE, last)
-    label_id = last.label_id if last.kind == VerdictKind.RELABEL and last.label_id is not None else given_class_id
-    return Standing(label_id, last.kind == VerdictKind.EXCLUDE, ItemState.SETTLED, last)
-
-
-def standings_of(dataset: Dataset) -> dict[int, Standing]:
-    """Image pk → its standing, for every image of the dataset with a verdict, all as of one moment.
-
-    One query reads it all, so labels, exclusions and the verdicts behind them fit each other whatever people decide
-    meanwhile.
-    """
-    verdicts = (
-        Verdict.objects.filter(image__dataset=dataset)
-        .order_by("image_id", "id")
-        .annotate(given_class_id=F("image__given_class_id"))
-    )
-    return {
-        image_id: fold(given_class_id, of_image)
-        for (image_id, given_class_id), of_image in groupby(
-            list(verdicts), key=lambda verdict: (verdict.image_id, verdict.given_class_id)
-        )
-    }
 
 
 def record_verdict(
@@ -97,14 +40,19 @@ def record_verdict(
     key: UUID,
     seconds: float | None = None,
     shown: Shown | None = None,
+    blind: bool = False,
 ) -> Verdict:
     """Append the decision of the person who holds the item, and settle the item by it.
+
+    The open items that this one represents are settled with it: to keep its label or to relabel it gives each of them
+    that label, to exclude it excludes them. A blind verdict and an unsure one are about this image alone.
 
     Args:
         label: the class of a relabel, of the dataset's taxonomy; None for every other kind.
         key: made once for a decision; sending the same key again returns the first verdict.
         seconds: from seeing the image to deciding.
         shown: what the person saw, where that can differ from what the item says now.
+        blind: label, prediction and reason were hidden.
 
     Raises:
         ClaimLost: somebody else has taken or settled the item.
@@ -121,19 +69,20 @@ def record_verdict(
         if repeated is not None:
             return _same_decision(repeated, item.image_id, reviewer, kind, label)
         _take_claim(item, reviewer, ItemState(state))
-        return _append(
-            item.image,
-            Verdict(
-                image_id=item.image_id,
-                reviewer=reviewer,
-                kind=kind,
-                label=label,
-                key=key,
-                shown_suggestion_id=shown.suggestion_id if shown else item.suggested_class_id,
-                shown_quality=shown.quality if shown else item.label_quality,
-                seconds=seconds,
-            ),
+        verdict = Verdict(
+            image_id=item.image_id,
+            reviewer=reviewer,
+            kind=kind,
+            label=label,
+            key=key,
+            shown_suggestion_id=None if blind else shown.suggestion_id if shown else item.suggested_class_id,
+            shown_quality=None if blind else shown.quality if shown else item.label_quality,
+            seconds=seconds,
+            blind=blind,
         )
+        if not blind and kind != VerdictKind.UNSURE:
+            verdict.bulk = settle_represented(item, verdict)
+        return append_verdict(item.image, verdict)
 
 
 def _take_claim(item: ReviewItem, reviewer: Person, state: ItemState) -> None:
@@ -170,13 +119,19 @@ def undo_last(*, dataset: Dataset, reviewer: Person, key: UUID) -> Verdict | Non
         if repeated is not None:
             return repeated
         own = (
-            Verdict.objects.select_related("image")
+            Verdict.objects.select_related("image", "bulk")
             .filter(reviewer=reviewer, image__dataset=dataset, undone_by__isnull=True)
             .exclude(kind=VerdictKind.UNDO)
             .order_by("-id")
         )
         last = own.first()
-        return None if last is None else undo_verdict(verdict=last, reviewer=reviewer, key=key)
+        if last is None:
+            return None
+        undo = undo_verdict(verdict=last, reviewer=reviewer, key=key)
+        if last.bulk is not None and last.bulk.kind != BulkKind.REVERT:
+            with_it, _ = reversible_verdicts(last.bulk)
+            undo_verdicts(with_it, reviewer, key, None)
+        return undo
 
 
 def undo_verdict(*, verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:
@@ -210,9 +165,19 @@ def undo_verdict(*, verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:
                     undoes=verdict,
                     key=key,
                 )
-                return _append(verdict.image, undo)
+                return append_verdict(verdict.image, undo)
         except IntegrityError as error:
             raise Conflict("This verdict was taken back already.") from error
+
+
+def review_separately(*, item: ReviewItem) -> int:
+    """A person saw that the images which this item represents are unlike it: each becomes an item of its own.
+
+    Returns:
+        how many items were set free.
+    """
+    with transaction.atomic():
+        return ReviewItem.objects.filter(represented_by=item).update(represented_by=None, stands_alone=True)
 
 
 def _hand_over(item: ReviewItem, reviewer: Person) -> None:
@@ -225,23 +190,10 @@ def _hand_over(item: ReviewItem, reviewer: Person) -> None:
     Claim.objects.create(item=item, reviewer=reviewer, lease_expires_at=now + lease(), returned=True)
 
 
-def _append(image: Image, verdict: Verdict) -> Verdict:
-    # The row lock keeps two verdicts on one image from folding past each other (PostgreSQL; SQLite has one writer).
-    Image.objects.select_for_update().get(pk=image.pk)
-    verdict.save(force_insert=True)
-    standing = fold(image.given_class_id, Verdict.objects.filter(image=image).order_by("id"))
-    Image.objects.filter(pk=image.pk).update(current_class_id=standing.current_class_id, excluded=standing.excluded)
-    ReviewItem.objects.filter(image=image).update(state=standing.state)
-    return verdict
-
-
 def _check_kind(item: ReviewItem, kind: VerdictKind, label: TaxonomyClass | None) -> None:
     if kind == VerdictKind.UNDO:
         raise WrongUsage("An undo is not a verdict on an item; use undo.")
-    if (kind == VerdictKind.RELABEL) != (label is not None):
-        raise WrongUsage("A relabel names the class that is right, and no other verdict does.")
-    if label is not None and label.taxonomy_id != item.dataset.taxonomy_id:
-        raise WrongUsage(f"{label.name} is not a class of this dataset's taxonomy.")
+    check_label(item.dataset, kind, label)
 
 
 def _same_decision(

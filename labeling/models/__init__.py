@@ -1,18 +1,24 @@
 """The tables of Winnow. No business logic lives here: reads are in `queries`, every write is in `actions`."""
 
-from labeling.models.dataset import Dataset, ImageRoot, Membership, Person, Role, Source
+from labeling.models.audit import AuditImage, AuditSample
+from labeling.models.dataset import Dataset, ImageRoot, Membership, Person, QueueOrder, Role, Source
 from labeling.models.image import SPLITS, Image, Split
 from labeling.models.issue import IssueKind, LabelIssue
-from labeling.models.prediction import FoldPrediction, ModelVersion, Prediction
+from labeling.models.prediction import EnsembleMember, FoldPrediction, ModelVersion, Prediction
 from labeling.models.release import Release, ReleaseEntry
-from labeling.models.review import Claim, ItemState, ReviewItem, Skip, Verdict, VerdictKind
+from labeling.models.review import BulkAction, BulkKind, Claim, ItemState, ReviewItem, Skip, Verdict, VerdictKind
 from labeling.models.run import Run, RunKind, RunRefusal, RunState
 from labeling.models.taxonomy import Taxonomy, TaxonomyClass
 
 __all__ = [
     "SPLITS",
+    "AuditImage",
+    "AuditSample",
+    "BulkAction",
+    "BulkKind",
     "Claim",
     "Dataset",
+    "EnsembleMember",
     "FoldPrediction",
     "Image",
     "ImageRoot",
@@ -23,6 +29,7 @@ __all__ = [
     "ModelVersion",
     "Person",
     "Prediction",
+    "QueueOrder",
     "Release",
     "ReleaseEntry",
     "ReviewItem",

@@ -25,12 +25,29 @@ class Person(AbstractUser):
     shield = models.BooleanField(default=True, help_text="Blur and grey images of harmful classes until revealed.")
 
 
+class QueueOrder(models.TextChoices):
+    """The strategies by which open items are ordered; `pipeline.ordering` computes them."""
+
+    EVALUATION_FIRST = "evaluation_first", "validation and test first, then by expected cost"
+    EXPECTED_COST = "expected_cost", "expected cost of the error"
+    LABEL_QUALITY = "label_quality", "label quality alone"
+
+
+def queue_order_choices() -> list[tuple[str, str]]:
+    return QueueOrder.choices
+
+
 class Dataset(models.Model):
-    """A collection of images under one taxonomy."""
+    """A collection of images under one taxonomy.
+
+    `quality_thresholds` overrides single thresholds of the image quality findings by name; an empty one changes none.
+    """
 
     slug = models.SlugField(max_length=60, unique=True)
     title = models.CharField(max_length=200)
     taxonomy = models.ForeignKey(Taxonomy, on_delete=models.PROTECT, related_name="datasets")
+    queue_order = models.CharField(max_length=30, choices=queue_order_choices, default=QueueOrder.EVALUATION_FIRST)
+    quality_thresholds = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

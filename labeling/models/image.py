@@ -30,6 +30,7 @@ class Image(models.Model):
     source = models.ForeignKey(Source, on_delete=models.PROTECT, null=True, related_name="images")
 
     sha256 = models.CharField(max_length=64)
+    pixel_sha256 = models.CharField(max_length=64, blank=True, default="", help_text="Of the decoded pixels.")
     byte_size = models.BigIntegerField()
     modified_ns = models.BigIntegerField()
     width = models.PositiveIntegerField()

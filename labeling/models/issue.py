@@ -13,6 +13,8 @@ class IssueKind(models.TextChoices):
     GIVEN_LABEL = "given_label", "given label"
     DUPLICATE_CONFLICT = "duplicate_conflict", "near-duplicate conflict"
     SPLIT_LEAK = "split_leak", "split leak"
+    OUTLIER = "outlier", "outlier"
+    IMAGE_QUALITY = "image_quality", "image quality"
 
 
 def issue_kind_choices() -> list[tuple[str, str]]:

@@ -58,8 +58,32 @@ class Prediction(models.Model):
         return f"{self.image_id} by {self.model_version_id}"
 
 
+class EnsembleMember(models.Model):
+    """One of the classifiers whose out-of-sample probabilities a `find_issues` run combined.
+
+    `weight` is its share of the combination, 0..1; `temperature` what its confidence was divided by.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="members")
+    name = models.CharField(max_length=200)
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, null=True, related_name="+")
+    weight = models.FloatField()
+    temperature = models.FloatField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-weight", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "name"], name="ensemble_member_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.weight:.2f})"
+
+
 class FoldPrediction(models.Model):
     """Out-of-sample probabilities: by the fold of a `find_issues` run that did not train on the image.
+
+    The run names the model versions and the ensemble's members.
 
     `probabilities` is float32 little-endian, one value a class of the dataset's taxonomy in index order.
     """

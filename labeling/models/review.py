@@ -26,8 +26,9 @@ def item_state_choices() -> list[tuple[str, str]]:
 class ReviewItem(models.Model):
     """An image waiting for people, with the order and the reason that its last `find_issues` run gave it.
 
-    Every scored image has an item, worst label quality first: the queue is a ranking, not a filter. `suspected`
-    marks those that the run itself believes to be wrong.
+    Every scored image has an item: the queue is a ranking, not a filter. `suspected` marks those that the run itself
+    believes to be wrong. `priority` is the place in the dataset's order, low first. Of a near-duplicate group one
+    item is shown, and the others are represented by it; its verdict is theirs too.
     """
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items")
@@ -38,13 +39,16 @@ class ReviewItem(models.Model):
     suspected = models.BooleanField(default=False)
     suggested_class = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, related_name="+")
     reason = models.CharField(max_length=300)
+    priority = models.FloatField(default=0)
+    represented_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="represents")
+    stands_alone = models.BooleanField(default=False, help_text="A person said that it is unlike its group.")
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(label_quality__gte=0, label_quality__lte=1), name="item_quality_0_1"),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["dataset", "label_quality", "id"], name="item_queue", condition=~Q(state="settled")),
+            models.Index(fields=["dataset", "priority", "id"], name="item_queue", condition=~Q(state="settled")),
             models.Index(fields=["dataset", "suspected", "state"], name="item_progress"),
         ]
 
@@ -102,6 +106,43 @@ def verdict_kind_choices() -> list[tuple[str, str]]:
     return VerdictKind.choices
 
 
+class BulkKind(models.TextChoices):
+    GROUP = "group", "near-duplicate group"
+    SOURCE = "source", "source"
+    REVERT = "revert", "revert"
+
+
+def bulk_kind_choices() -> list[tuple[str, str]]:
+    return BulkKind.choices
+
+
+class BulkAction(models.Model):
+    """One act of one person that made many verdicts, and that is taken back as one.
+
+    A revert is a bulk action too, and names what it takes back.
+    """
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="bulk_actions")
+    kind = models.CharField(max_length=20, choices=bulk_kind_choices)
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="bulk_actions")
+    summary = models.CharField(max_length=300, help_text="What it did, in words.")
+    reverts = models.OneToOneField("self", on_delete=models.PROTECT, null=True, related_name="reverted_by")
+    key = models.UUIDField(default=uuid.uuid4, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=(Q(kind="revert") & Q(reverts__isnull=False)) | (~Q(kind="revert") & Q(reverts__isnull=True)),
+                name="bulk_revert_names_action",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.summary
+
+
 class Verdict(models.Model):
     """One decision of one person; rows are only ever added (a database trigger refuses changes).
 
@@ -118,6 +159,8 @@ class Verdict(models.Model):
     shown_suggestion = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, null=True, related_name="+")
     shown_quality = models.FloatField(null=True)
     seconds = models.FloatField(null=True, help_text="From seeing the image to deciding.")
+    blind = models.BooleanField(default=False, help_text="Label, prediction and reason were hidden.")
+    bulk = models.ForeignKey(BulkAction, on_delete=models.PROTECT, null=True, related_name="verdicts")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

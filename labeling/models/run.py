@@ -13,6 +13,9 @@ class RunKind(models.TextChoices):
     IMPORT = "import", "import"
     SCORE = "score", "score"
     FIND_ISSUES = "find_issues", "find issues"
+    RERANK = "rerank", "re-rank"
+    REORDER = "reorder", "change the order"
+    AUDIT = "audit", "draw an audit sample"
     CUT = "cut", "cut a release"
     EXPORT = "export", "export"
 

@@ -10,7 +10,7 @@ from inference.errors import InferenceError
 from inference.splits import assign_splits
 from labeling.actions.releases import NewEntry, freeze_release
 from labeling.actions.runs import Listener, RunReporter, running
-from labeling.actions.verdicts import fold, standings_of
+from labeling.actions.standing import fold, standings_of
 from labeling.errors import NothingToDo, ReleaseRefused, WrongUsage
 from labeling.models import SPLITS, Dataset, ItemState, Person, Release, Run, RunKind, RunState
 from labeling.pipeline.grouping import group_duplicates

@@ -21,10 +21,12 @@ from labeling.models import (
     Prediction,
     Run,
     RunKind,
+    Split,
     TaxonomyClass,
 )
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.model_versions import current_model
+from labeling.pipeline.ordering import Orderable, priorities, represent
 
 CHUNK = 1000
 FOLDS = 5
@@ -129,6 +131,7 @@ def _find(dataset: Dataset, model_version: ModelVersion, reporter: RunReporter) 
         record_ranking(dataset=dataset, run=reporter.run, ranked=part)
         reporter.advance(len(part))
     drop_superseded_findings(dataset=dataset, run=reporter.run)
+    represent(dataset)
     return IssuesSummary(
         dataset=dataset.slug,
         run=reporter.run.pk,
@@ -177,8 +180,23 @@ def _rank(
     wrong = suspected(scored.label, judged.probabilities)
     top = judged.probabilities.argmax(axis=1)
     conflicts = _group_findings(classes, scored)
+    doubted = wrong | np.array(
+        [any(f.kind == IssueKind.DUPLICATE_CONFLICT for f in conflicts.get(pk, ())) for pk in scored.pks],
+        dtype=np.bool_,
+    )
+    ranks = np.array([known.harm_rank for known in classes], dtype=np.int64)
     folds = len(set(judged.fold.tolist()))
     ranked = []
+    place = priorities(
+        dataset.queue_order,
+        Orderable(
+            label_quality=quality,
+            suspected=doubted,
+            evaluation=np.array([split in {Split.VALIDATION, Split.TEST} for split in scored.splits], dtype=np.bool_),
+            given_rank=ranks[scored.label],
+            suggested_rank=ranks[top],
+        ),
+    )
     for row, pk in enumerate(scored.pks):
         given, suggested = classes[scored.label[row]], classes[top[row]]
         reason = _reason(given.name, suggested.name, float(judged.probabilities[row, top[row]]), folds)
@@ -191,13 +209,14 @@ def _rank(
                 fold=int(judged.fold[row]),
                 probabilities=judged.probabilities[row].astype("<f4").tobytes(),
                 label_quality=float(quality[row]),
-                suspected=bool(wrong[row]) or any(f.kind == IssueKind.DUPLICATE_CONFLICT for f in findings),
+                suspected=bool(doubted[row]),
                 suggested_class_id=suggested.pk,
                 reason=" · ".join([reason, *(finding.reason for finding in conflicts.get(pk, ()))])[:300],
                 findings=tuple(findings),
+                priority=float(place[row]),
             )
         )
-    ranked.sort(key=lambda one: (one.label_quality, one.image_id))
+    ranked.sort(key=lambda one: (one.priority, one.image_id))
     return ranked
 
 

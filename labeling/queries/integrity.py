@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from labeling.actions.releases import NewEntry, content_hash
-from labeling.actions.verdicts import Standing, fold
+from labeling.actions.standing import Standing, fold
 from labeling.models import Image, ItemState, Release, ReviewItem, Verdict
 
 

@@ -25,6 +25,9 @@ from labeling.queue_filter import QueueFilter
 # Digits first; letters that no other action uses for the classes after the tenth.
 CLASS_KEYS = "1234567890achijlmopqrtvwy"
 
+# Near duplicates whose thumbnails fit beside the image.
+_STRIP = 6
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -38,7 +41,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class ShownItem:
-    """One review item as focus mode shows it."""
+    """One review item as focus mode shows it.
+
+    A blind one is shown without its labels, prediction and reason. `represented` are the first of the `represents`
+    near duplicates that this verdict will settle too.
+    """
 
     item: ReviewItem
     image: Image
@@ -51,6 +58,9 @@ class ShownItem:
     shielded: bool
     second_look: bool
     near_duplicates: int
+    represented: tuple[Image, ...]
+    represents: int
+    blind: bool
 
     @property
     def agrees(self) -> bool:
@@ -84,15 +94,17 @@ def classes_of(dataset: Dataset) -> list[TaxonomyClass]:
     return list(TaxonomyClass.objects.filter(taxonomy_id=dataset.taxonomy_id).order_by("index"))
 
 
-def shown_item(claim: Claim, classes: list[TaxonomyClass]) -> ShownItem:
-    """What a person needs to decide the item; at most four SQL queries, however many classes or models."""
+def shown_item(claim: Claim, classes: list[TaxonomyClass], *, blind: bool = False) -> ShownItem:
+    """What a person needs to decide the item; at most five SQL queries, however many classes or models."""
     item, image = claim.item, claim.item.image
     given, suggested = image.given_class, item.suggested_class
     prediction = (
         Prediction.objects.filter(image=image).select_related("model_version").order_by("-model_version_id").first()
     )
     predicted = _predicted_class(prediction) if prediction else None
-    seen = [given, suggested, *([predicted] if predicted else [])]
+    # A blur that depended on the image's own labels would tell what a blind review hides.
+    seen = classes if blind else [given, suggested, *([predicted] if predicted else [])]
+    represented = [] if blind else _represented(item)
     return ShownItem(
         item=item,
         image=image,
@@ -113,6 +125,9 @@ def shown_item(claim: Claim, classes: list[TaxonomyClass]) -> ShownItem:
         shielded=any(label.harm_rank > 0 for label in seen),
         second_look=item.state == ItemState.UNSURE,
         near_duplicates=_near_duplicates(image),
+        represented=tuple(represented[:_STRIP]),
+        represents=len(represented),
+        blind=blind,
     )
 
 
@@ -144,6 +159,11 @@ def _predicted_class(prediction: Prediction) -> TaxonomyClass | None:
     return TaxonomyClass.objects.filter(
         taxonomy_id=prediction.model_version.taxonomy_id, index=prediction.predicted_index
     ).first()
+
+
+def _represented(item: ReviewItem) -> list[Image]:
+    images = Image.objects.filter(item__represented_by=item, item__state=ItemState.OPEN)
+    return list(images.select_related("given_class").order_by("pk"))
 
 
 def _near_duplicates(image: Image) -> int:

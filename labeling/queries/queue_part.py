@@ -1,14 +1,26 @@
-"""The part of a dataset's queue that a filter names."""
+"""The part of a dataset's queue that a filter names, and its order."""
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
-from labeling.models import Dataset, ReviewItem
+from labeling.models import AuditImage, AuditSample, Dataset, ReviewItem
 from labeling.queue_filter import QueueFilter
 
 
+def newest_sample(dataset: Dataset) -> AuditSample | None:
+    """The audit sample that counts: a later one takes the place of an earlier one."""
+    return dataset.audit_samples.order_by("-id").first()
+
+
 def filtered_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewItem]:
-    """The items of this part of the queue, settled ones too."""
+    """The items of this part of the queue, settled ones too; one of each near-duplicate group.
+
+    The audit sample is every image that was drawn and not decided before.
+    """
     items = ReviewItem.objects.filter(dataset=dataset)
+    if filters.audit:
+        drawn = AuditImage.objects.filter(sample=newest_sample(dataset), place__isnull=False, settled=False)
+        return items.filter(image__in=drawn.values("image"))
+    items = items.filter(represented_by__isnull=True)
     if not filters.everything:
         items = items.filter(suspected=True)
     if filters.split:
@@ -18,3 +30,11 @@ def filtered_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewIte
     if filters.suggested:
         items = items.filter(suggested_class__name=filters.suggested)
     return items
+
+
+def in_order(items: QuerySet[ReviewItem], dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewItem]:
+    """The queue's own order, or for the audit sample the random order in which it was drawn."""
+    if not filters.audit:
+        return items.order_by("priority", "id")
+    place = AuditImage.objects.filter(sample=newest_sample(dataset), image=OuterRef("image")).values("place")
+    return items.annotate(place=Subquery(place)).order_by("place")

@@ -1,4 +1,4 @@
-"""The ranking of a dataset's last `find_issues` run."""
+"""The ranking of a dataset's last `find_issues` run, and the order of its queue."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,11 +18,15 @@ class RankedRow:
     reasons: tuple[str, ...]
 
 
-def ranking(dataset: Dataset, *, limit: int | None = None) -> Iterator[RankedRow]:
-    """Every ranked image, worst first, settled ones included: the order that reviewers were given."""
+def ranking(dataset: Dataset, *, limit: int | None = None, as_queued: bool = False) -> Iterator[RankedRow]:
+    """Every ranked image, settled ones included: worst label quality first, or in the order of the queue.
+
+    The queue's order weighs splits and costs (`Dataset.queue_order`); of a near-duplicate group it shows one image,
+    while this lists each at its own place.
+    """
     rows = (
         ReviewItem.objects.filter(dataset=dataset)
-        .order_by("label_quality", "id")
+        .order_by("priority" if as_queued else "label_quality", "id")
         .values_list("image__path", "image__given_class__name", "suggested_class__name", "label_quality", "reason")
     )
     for path, given, suggested, quality, reason in islice(rows.iterator(chunk_size=2000), limit):

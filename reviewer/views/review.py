@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from labeling.access import REVIEWERS, DatasetAccess, access_dataset
 from labeling.actions.claims import held_claims, hold_claims, release_claims, skip_item
-from labeling.actions.verdicts import record_verdict, undo_last
+from labeling.actions.verdicts import record_verdict, review_separately, undo_last
 from labeling.errors import LabelingError
 from labeling.models import SPLITS, Claim, ReviewItem, Verdict, VerdictKind
 from labeling.queries import queue
@@ -55,10 +55,20 @@ def verdict(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
             key=key,
             seconds=seconds,
             shown=form.shown(),
+            blind=QueueFilter.from_query(request.GET.dict()).audit,
         )
     except LabelingError as error:
         return _next(request, access, problem=str(error))
     return _next(request, access, saved=_in_words(saved))
+
+
+@require_POST
+def separate(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
+    """The near duplicates of this item are not alike after all: each is decided by itself."""
+    access = access_dataset(request.user, slug, *REVIEWERS)
+    item = get_object_or_404(ReviewItem, dataset=access.dataset, pk=item_id)
+    freed = review_separately(item=item)
+    return _next(request, access, saved=f"{freed} images are now reviewed by themselves.")
 
 
 @require_POST
@@ -125,7 +135,7 @@ def _show(
         "dataset": dataset,
         "filters": filters,
         "query": urlencode(filters.query()),
-        "shown": queue.shown_item(claims[0], classes) if claims else None,
+        "shown": queue.shown_item(claims[0], classes, blind=filters.audit) if claims else None,
         "ahead": [held.item.image for held in claims[1:]],
         "progress": progress,
         "left": None if claims else queue.what_is_left(dataset, request.user, filters),
@@ -141,11 +151,15 @@ def _show(
 
 
 def _in_words(saved: Verdict) -> str:
+    others = saved.bulk.verdicts.count() - 1 if saved.bulk else 0
+    too = f", with {others} near duplicate{'s' if others > 1 else ''}" if others else ""
+    if saved.blind and saved.kind != VerdictKind.UNSURE:
+        return "Saved."
     if saved.kind == VerdictKind.RELABEL and saved.label is not None:
-        return f"Saved: {saved.label.name}."
+        return f"Saved: {saved.label.name}{too}."
     words = {
-        VerdictKind.KEEP: "Saved: given label kept.",
-        VerdictKind.EXCLUDE: "Saved: excluded from the dataset.",
+        VerdictKind.KEEP: f"Saved: given label kept{too}.",
+        VerdictKind.EXCLUDE: f"Saved: excluded from the dataset{too}.",
         VerdictKind.UNSURE: "Saved: goes to a second person.",
     }
     return words.get(VerdictKind(saved.kind), "Saved.")

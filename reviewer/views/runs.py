@@ -1,5 +1,7 @@
 """Long jobs: starting, watching and stopping them."""
 
+from typing import Any
+
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -9,9 +11,10 @@ from django.views.decorators.http import require_POST, require_safe
 from labeling.access import ENGINEERS, DatasetAccess, access_dataset, datasets_of
 from labeling.actions.runs import request_stop
 from labeling.errors import LabelingError
-from labeling.models import Run, RunKind
+from labeling.models import QueueOrder, Run, RunKind
 from labeling.queries.runs import progress_of, runs_of
 from labeling.tasks import start_run
+from reviewer.forms import OrderForm
 from reviewer.http import PersonRequest, go_to, row_number, wants_part
 
 _PAGE = 50
@@ -82,10 +85,23 @@ def find_issues(request: PersonRequest, slug: str) -> HttpResponse:
     return _start(request, access_dataset(request.user, slug, *ENGINEERS), RunKind.FIND_ISSUES)
 
 
-def _start(request: PersonRequest, access: DatasetAccess, kind: RunKind) -> HttpResponse:
+@require_POST
+def order_queue(request: PersonRequest, slug: str) -> HttpResponse:
+    """Choose the strategy by which the queue is ordered."""
+    access = access_dataset(request.user, slug, *ENGINEERS)
+    form = OrderForm(request.POST)
+    if not form.is_valid():
+        known = ", ".join(order.value for order in QueueOrder)
+        return go_to(request, reverse("overview", args=[slug]), notice=f"The order is one of {known}.")
+    return _start(request, access, RunKind.REORDER, {"order": form.cleaned_data["order"]})
+
+
+def _start(
+    request: PersonRequest, access: DatasetAccess, kind: RunKind, parameters: dict[str, Any] | None = None
+) -> HttpResponse:
     page = reverse("overview", args=[access.dataset.slug])
     try:
-        start_run(dataset=access.dataset, kind=kind, parameters={}, person=request.user)
+        start_run(dataset=access.dataset, kind=kind, parameters=parameters or {}, person=request.user)
     except LabelingError as error:
         return go_to(request, page, notice=str(error))
     return go_to(request, page + "#runs")

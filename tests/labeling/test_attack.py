@@ -23,7 +23,8 @@ from django.db import connection
 
 from labeling.actions.claims import hold_claims
 from labeling.actions.datasets import dataset_for_import
-from labeling.actions.verdicts import Standing, record_verdict, standings_of
+from labeling.actions.standing import Standing, standings_of
+from labeling.actions.verdicts import record_verdict
 from labeling.errors import LabelingError, UnknownTaxonomy
 from labeling.models import (
     Dataset,

@@ -18,13 +18,19 @@ class Command(WinnowCommand):
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dataset")
         parser.add_argument("--format", choices=["csv", "jsonl"], default="csv")
+        parser.add_argument(
+            "--order",
+            choices=["label_quality", "queue"],
+            default="label_quality",
+            help="Worst label quality first (default), or as the review queue is ordered.",
+        )
         parser.add_argument("--limit", type=whole_number(0), help="Only the first LIMIT images.")
 
     def carry_out(self, options: dict[str, Any]) -> dict[str, Any]:
         dataset = find_dataset(options["dataset"])
         write = _WRITERS[options["format"]]
         count = 0
-        for row in ranking(dataset, limit=options["limit"]):
+        for row in ranking(dataset, limit=options["limit"], as_queued=options["order"] == "queue"):
             write(row, count == 0)
             count += 1
         sys.stdout.flush()

@@ -1,0 +1,218 @@
+"""Bulk actions: many verdicts by one act of one person, taken back as one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from django.db import transaction
+from django.db.models import Max, QuerySet
+
+from labeling.actions.standing import CHUNK, append_verdicts
+from labeling.errors import Conflict, NothingToDo, WrongUsage
+from labeling.models import (
+    BulkAction,
+    BulkKind,
+    Claim,
+    Dataset,
+    Image,
+    ItemState,
+    Person,
+    ReviewItem,
+    Source,
+    TaxonomyClass,
+    Verdict,
+    VerdictKind,
+)
+
+
+def settle_represented(item: ReviewItem, verdict: Verdict) -> BulkAction | None:
+    """Give the represented items the verdict of their representative, as one act."""
+    represented = list(
+        Image.objects.filter(item__represented_by=item, item__state=ItemState.OPEN)
+        .exclude(pk=item.image_id)
+        .order_by("pk")
+    )
+    if not represented:
+        return None
+    wanted_id = verdict.label_id or item.image.given_class_id
+    count = len(represented)
+    act = BulkAction.objects.create(
+        dataset=item.dataset,
+        kind=BulkKind.GROUP,
+        person=verdict.reviewer,
+        summary=f"{VerdictKind(verdict.kind).label} image {item.image_id} and its "
+        f"{count} near duplicate{'s' if count > 1 else ''}",
+        key=uuid5(verdict.key, "group"),
+    )
+    append_verdicts(
+        [_like(verdict, image, wanted_id, key=uuid5(verdict.key, str(image.pk)), bulk=act) for image in represented]
+    )
+    return act
+
+
+def _like(verdict: Verdict, image: Image, wanted_id: int, *, key: UUID, bulk: BulkAction) -> Verdict:
+    kind, label_id = VerdictKind(verdict.kind), None
+    if kind != VerdictKind.EXCLUDE:
+        kind = VerdictKind.KEEP if image.given_class_id == wanted_id else VerdictKind.RELABEL
+        label_id = wanted_id if kind == VerdictKind.RELABEL else None
+    return Verdict(
+        image_id=image.pk, reviewer=verdict.reviewer, kind=kind, label_id=label_id, key=key, bulk=bulk, blind=False
+    )
+
+
+@dataclass(frozen=True)
+class Reverted:
+    """`verdicts` were taken back; `left` stand, because somebody decided those images since."""
+
+    action: BulkAction
+    verdicts: int
+    left: int
+
+
+def revert_bulk_action(*, action: BulkAction, person: Person, key: UUID) -> Reverted:
+    """Take back every verdict of a bulk action that nobody has decided upon since; a revert can be reverted in turn.
+
+    Raises:
+        Conflict: it was reverted already, or nothing of it stands any more.
+    """
+    with transaction.atomic():
+        repeated = BulkAction.objects.filter(key=key, reverts=action).first()
+        if repeated is not None:
+            return Reverted(repeated, repeated.verdicts.count(), 0)
+        if BulkAction.objects.filter(reverts=action).exists():
+            raise Conflict("This was taken back already; take back that instead to bring it again.")
+        verdicts, left = reversible_verdicts(action)
+        if not verdicts:
+            raise Conflict("Nothing of this stands any more: every image of it was decided again since.")
+        revert = BulkAction.objects.create(
+            dataset=action.dataset,
+            kind=BulkKind.REVERT,
+            person=person,
+            summary=f"took back: {action.summary}"[:300],
+            reverts=action,
+            key=key,
+        )
+        undo_verdicts(verdicts, person, key, revert)
+    return Reverted(revert, len(verdicts), left)
+
+
+def reversible_verdicts(action: BulkAction) -> tuple[list[Verdict], int]:
+    """The verdicts of the action that stand and that nothing later stands upon, and how many others there are."""
+    standing = list(action.verdicts.filter(undone_by__isnull=True).order_by("pk"))
+    newest: dict[int, int] = {}
+    for start in range(0, len(standing), CHUNK):
+        images = [verdict.image_id for verdict in standing[start : start + CHUNK]]
+        newest |= dict(
+            Verdict.objects.filter(image__in=images, undone_by__isnull=True)
+            .exclude(kind=VerdictKind.UNDO)
+            .values_list("image_id")
+            .annotate(newest=Max("pk"))
+            .order_by()
+        )
+    free = [verdict for verdict in standing if newest.get(verdict.image_id, 0) <= verdict.pk]
+    return free, action.verdicts.count() - len(free)
+
+
+def undo_verdicts(verdicts: Sequence[Verdict], person: Person, key: UUID, bulk: BulkAction | None) -> None:
+    append_verdicts(
+        [
+            Verdict(
+                image_id=verdict.image_id,
+                reviewer=person,
+                kind=VerdictKind.UNDO,
+                undoes=verdict,
+                key=uuid5(key, str(verdict.pk)),
+                bulk=bulk,
+            )
+            for verdict in verdicts
+        ]
+    )
+
+
+def decide_source(
+    *, source: Source, person: Person, kind: VerdictKind, label: TaxonomyClass | None, key: UUID
+) -> BulkAction:
+    """Decide every image of a source that no person has decided yet, as one act that can be taken back.
+
+    Args:
+        kind: keep, relabel or exclude.
+        label: the class of a relabel; None otherwise.
+        key: made once for a decision; sending it again returns the first act.
+
+    Raises:
+        WrongUsage: a kind or a class that does not fit.
+        NothingToDo: people have decided every image of it.
+    """
+    images = Image.objects.filter(source=source).exclude(item__state=ItemState.SETTLED)
+    return _decide_images(source.dataset, images, BulkKind.SOURCE, f"of {source.name}", person, kind, label, key)
+
+
+def decide_group(
+    *, centre: Image, person: Person, kind: VerdictKind, label: TaxonomyClass | None, key: UUID
+) -> BulkAction:
+    """Decide every image of a near-duplicate group, those that people had decided too: they looked at one by one.
+
+    Args:
+        centre: the image that the group is named by.
+        kind, label, key: as of `decide_source`.
+
+    Raises:
+        WrongUsage: a kind or a class that does not fit.
+        NothingToDo: the group has no image any more.
+    """
+    images = Image.objects.filter(duplicate_group=centre)
+    words = f"of the near-duplicate group {centre.pk}"
+    return _decide_images(centre.dataset, images, BulkKind.GROUP, words, person, kind, label, key)
+
+
+def _decide_images(
+    dataset: Dataset,
+    images: QuerySet[Image],
+    bulk: BulkKind,
+    which: str,
+    person: Person,
+    kind: VerdictKind,
+    label: TaxonomyClass | None,
+    key: UUID,
+) -> BulkAction:
+    if kind not in {VerdictKind.KEEP, VerdictKind.RELABEL, VerdictKind.EXCLUDE}:
+        raise WrongUsage("Expected keep, relabel or exclude for many images at once.")
+    check_label(dataset, kind, label)
+    with transaction.atomic():
+        repeated = BulkAction.objects.filter(key=key).first()
+        if repeated is not None:
+            return repeated
+        decided = list(images.filter(dataset=dataset, excluded=False).order_by("pk").only("pk", "given_class_id"))
+        if not decided:
+            raise NothingToDo(f"There is no image {which} to decide: people have decided all of them already.")
+        words = f"relabelled to {label.name}" if label else {"keep": "kept", "exclude": "excluded"}[kind]
+        act = BulkAction.objects.create(
+            dataset=dataset,
+            kind=bulk,
+            person=person,
+            summary=f"{len(decided):,} image{'s' if len(decided) > 1 else ''} {which} {words}"[:300],
+            key=key,
+        )
+        like = Verdict(reviewer=person, kind=kind, label=label)
+        append_verdicts(
+            [
+                _like(
+                    like,
+                    image,
+                    label.pk if label else image.given_class_id,
+                    key=uuid5(key, str(image.pk)),
+                    bulk=act,
+                )
+                for image in decided
+            ]
+        )
+        for start in range(0, len(decided), CHUNK):
+            Claim.objects.filter(item__image__in=[image.pk for image in decided[start : start + CHUNK]]).delete()
+    return act
+
+
+def check_label(dataset: Dataset, kind: VerdictKind, label: TaxonomyClass | None) -> None:
+    if (kind == VerdictKind.RELABEL) != (label is not None):
+        raise WrongUsage("A relabel names the class that is right, and no other verdict does.")
+    if label is not None and label.taxonomy_id != dataset.taxonomy_id:
+        raise WrongUsage(f"{label.name} is not a class of this dataset's taxonomy.")
