@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import end_to_end, inference
+from benchmarks import end_to_end, inference, ray_engine
 
-SUITES = {"end_to_end": end_to_end.run, "inference": inference.run}
+SUITES = {"end_to_end": end_to_end.run, "inference": inference.run, "ray": ray_engine.run}
 
 
 def main() -> None:

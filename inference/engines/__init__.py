@@ -37,7 +37,8 @@ def open_engine(name: str = "local", *, ray_address: str | None = None) -> Itera
 
     Args:
         name: one of `ENGINES`.
-        ray_address: a Ray cluster, such as `ray://head:10001` or `auto`; None = a cluster of this machine only.
+        ray_address: `HOST:PORT` of a Ray cluster that this machine is a node of, or `auto` to find it;
+            None = a cluster of this machine only.
 
     Raises:
         ArrayRefused: no engine of that name, or an address for another engine than `ray`.

@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -36,7 +37,7 @@ WAVE_A_CORE = 8192
 of scorers starts again, which takes seconds."""
 
 WAVE_AT_MOST = 524_288
-"""Items of the largest wave: their keys and paths take some 150 MB here."""
+"""Items of the largest wave: their keys take some 100 MB here."""
 
 BLOCK = 64
 """Images a decode task: about 40 MB of MobileNetV2's input."""
@@ -69,9 +70,11 @@ class RayEngine:
         Raises:
             MissingTool: Ray is not installed.
         """
-        # Ray reports its use to its makers, and tries for ever what ran out of memory, unless told not to.
+        # Ray reports its use to its makers, tries for ever what ran out of memory, and writes what it mends to stderr,
+        # unless told not to before it is imported.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
             import ray
             import ray.data
@@ -139,7 +142,7 @@ class RayEngine:
     def _connect(self) -> None:
         where = self._address or "this machine"
         try:
-            if self._address not in (None, "auto"):
+            if self._address is not None and self._address != "auto":
                 _knock(self._address)
             self._ray.init(
                 address=self._address or "local",
@@ -151,7 +154,7 @@ class RayEngine:
         except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and its own.
             raise EngineFailed(
                 f"expected a Ray cluster at {where}, it cannot be used ({_one_line(error)}): check that `ray status` "
-                "answers on this machine, and that the address is the cluster's"
+                "answers on this machine and, where the cluster asks for a token, that RAY_AUTH_MODE=token is set"
             ) from error
 
     def _disconnect(self) -> None:
@@ -174,34 +177,40 @@ class RayEngine:
         stop: Callable[[], bool] | None,
     ) -> Iterator[Scored[Key] | Unscored[Key]]:
         model = self._ray.put({path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()})
-        while wave := list(islice(items, min(WAVE_A_CORE * self._cores(), WAVE_AT_MOST))):
-            answered = np.zeros(len(wave), dtype=bool)
-            for batch in self._answers(folder, model, [path for _, path in wave], batch_size, max_pixels):
+        while True:
+            keys, blocks = _next_wave(items, min(WAVE_A_CORE * self._cores(), WAVE_AT_MOST))
+            if not keys:
+                return
+            with warnings.catch_warnings():
+                # The arguments that bound retries have no other name yet; pyproject.toml keeps to Rays that know them.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                plan = self._plan(blocks, folder, model, batch_size, max_pixels)
+            del blocks
+            answered = np.zeros(len(keys), dtype=bool)
+            for batch in self._batches(plan):
                 if stop is not None and stop():
                     return
-                for index, answer in _read(batch, wave):
+                for index, answer in _read(batch, keys):
                     if not answered[index]:
                         answered[index] = True
                         yield answer
             if not answered.all():
                 raise EngineFailed(
-                    f"expected {len(wave):,} answers from the cluster, received {int(answered.sum()):,}: "
+                    f"expected {len(keys):,} answers from the cluster, received {int(answered.sum()):,}: "
                     "run the same command again, it scores what is missing"
                 )
 
-    def _answers(
-        self, folder: ModelFolder, model: Any, paths: list[Path], batch_size: int, max_pixels: int
-    ) -> Iterator[Batch]:
-        import pyarrow as pa
+    def _batches(self, plan: Any) -> Iterator[Batch]:
+        try:
+            yield from plan.iter_batches(batch_size=None, batch_format="numpy")
+        except self._ray.exceptions.RayError as error:
+            raise EngineFailed(
+                f"{self._what_happened(error)}. What is scored is kept; the same command goes on from there"
+            ) from error
 
+    def _plan(self, blocks: list[Any], folder: ModelFolder, model: Any, batch_size: int, max_pixels: int) -> Any:
         ray, sidecar = self._ray, folder.sidecar
-        names = [os.fsencode(path) for path in paths]  # Names need not be text.
-        blocks = [
-            pa.table({"index": range(start, start + len(part)), "path": part})
-            for start in range(0, len(names), BLOCK)
-            for part in [names[start : start + BLOCK]]
-        ]
-        answers = (
+        return (
             ray.data.from_arrow(blocks)
             .map_batches(
                 _decode_block,
@@ -224,12 +233,6 @@ class RayEngine:
                 max_task_retries=RETRIES,
             )
         )
-        try:
-            yield from answers.iter_batches(batch_size=None, batch_format="numpy")
-        except ray.exceptions.RayError as error:
-            raise EngineFailed(
-                f"{self._what_happened(error)}. What is scored is kept; the same command goes on from there"
-            ) from error
 
     def _what_happened(self, error: BaseException) -> str:
         known = self._ray.exceptions
@@ -253,10 +256,25 @@ def _knock(address: str) -> None:
     Raises:
         OSError, ValueError: nobody is there, or the address is none.
     """
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    if parts.hostname is None or parts.port is None:
-        raise ValueError("an address is HOST:PORT, or auto")
+    # Ray Data does not run through Ray's client: it needs a node on this machine.
+    parts = urlsplit(f"//{address}")
+    if "://" in address or parts.hostname is None or parts.port is None:
+        raise ValueError("an address is HOST:PORT or auto; this machine joins by ray start --address=… --num-cpus=0")
     socket.create_connection((parts.hostname, parts.port), timeout=CONNECT_SECONDS).close()
+
+
+def _next_wave(items: Iterator[tuple[Key, Path]], most: int) -> tuple[list[Key], list[Any]]:
+    """Keys of the next items, and tables of their numbers and paths, `BLOCK` rows each."""
+    import pyarrow as pa
+
+    keys: list[Key] = []
+    blocks = []
+    while part := list(islice(items, min(BLOCK, most - len(keys)))):
+        numbers = range(len(keys), len(keys) + len(part))
+        # Bytes: names need not be text.
+        blocks.append(pa.table({"index": numbers, "path": [os.fsencode(path) for _, path in part]}))
+        keys += [key for key, _ in part]
+    return keys, blocks
 
 
 def _decode_block(block: Batch, *, profile: str, size: tuple[int, int], max_pixels: int) -> Batch:
@@ -276,7 +294,7 @@ def _decode_block(block: Batch, *, profile: str, size: tuple[int, int], max_pixe
             images[row] = prepare(decode(content, max_pixels=max_pixels), profile, size)
         except ImageRefused as refusal:
             codes[row], reasons[row] = refusal.code, refusal.reason
-    return {"index": block["index"], "image": images, "code": codes, "reason": reasons, "unseen_by": unseen_by}
+    return block | {"image": images, "code": codes, "reason": reasons, "unseen_by": unseen_by}
 
 
 class _ScoreBatch:
@@ -298,37 +316,30 @@ class _ScoreBatch:
                 continue
             one, embedding = self._model.predict(np.ascontiguousarray(batch["image"][row : row + 1]))
             probabilities[row], embeddings[row] = one[0].tobytes(), embedding[0].astype(np.float16).tobytes()
-        kept = {name: batch[name] for name in ("index", "code", "reason", "unseen_by")}
-        return kept | {"probabilities": probabilities, "embedding": embeddings}
+        answers = {name: column for name, column in batch.items() if name != "image"}
+        return answers | {"probabilities": probabilities, "embedding": embeddings}
 
 
-def _read(batch: Batch, wave: list[tuple[Key, Path]]) -> Iterator[tuple[int, Scored[Key] | Unscored[Key]]]:
+def _read(batch: Batch, keys: list[Key]) -> Iterator[tuple[int, Scored[Key] | Unscored[Key]]]:
     """Rows of the cluster's answers, by their index in the wave.
 
     Raises:
         EngineFailed: a node cannot read a file that is readable here: that says nothing about the picture.
     """
-    columns = (batch[name] for name in ("index", "probabilities", "embedding", "code", "reason", "unseen_by"))
-    for number, probabilities, embedding, code, reason, unseen_by in zip(*columns, strict=True):
-        index = int(number)
-        key, path = wave[index]
-        if unseen_by and os.access(path, os.R_OK) and path.is_file():
-            raise EngineFailed(
-                f"expected {path} under this path on every node of the Ray cluster, {unseen_by} cannot read it "
-                f"({reason}): mount the folder there as here, then run the same command again"
-            )
-        if code:
-            yield index, Unscored(key, str(code), str(reason))
-            continue
-        # Copies: an answer may be kept longer than the block that it came in.
-        yield (
-            index,
-            Scored(
-                key,
-                np.frombuffer(probabilities, dtype=np.float32).copy(),
-                np.frombuffer(embedding, dtype=np.float16).copy(),
-            ),
-        )
+    for row, index in enumerate(map(int, batch["index"])):
+        if code := str(batch["code"][row]):
+            path, reason = Path(os.fsdecode(batch["path"][row])), str(batch["reason"][row])
+            if batch["unseen_by"][row] and path.is_file() and os.access(path, os.R_OK):
+                raise EngineFailed(
+                    f"expected {path} under this path on every node of the Ray cluster, {batch['unseen_by'][row]} "
+                    f"cannot read it ({reason}): mount the folder there as here, then run the same command again"
+                )
+            yield index, Unscored(keys[index], code, reason)
+        else:
+            # Copies: an answer may be kept longer than the block that it came in.
+            probabilities = np.frombuffer(batch["probabilities"][row], dtype=np.float32).copy()
+            embedding = np.frombuffer(batch["embedding"][row], dtype=np.float16).copy()
+            yield index, Scored(keys[index], probabilities, embedding)
 
 
 def _one_line(error: BaseException) -> str:

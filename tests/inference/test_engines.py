@@ -93,7 +93,8 @@ class TestRay:
         def without_mount(block: dict[str, Any], **facts: Any) -> dict[str, Any]:
             from inference.engines import ray
 
-            return ray._decode_block(block | {"path": [b"/nowhere" + path for path in block["path"]]}, **facts)
+            elsewhere = block | {"path": [b"/nowhere" + path for path in block["path"]]}
+            return ray._decode_block(elsewhere, **facts) | {"path": block["path"]}
 
         monkeypatch.setattr("inference.engines.ray._decode_block", without_mount)
         with pytest.raises(EngineFailed, match=r"china\.jpg under this path on every node .* mount") as failed:
@@ -122,7 +123,7 @@ class TestRay:
 class TestWithoutCluster:
     pytestmark = on_ray
 
-    @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense"])
+    @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "ray://head:10001"])
     def test_it_fails_in_one_line_when_no_cluster_is_there(self, address: str) -> None:
         message = rf"expected a Ray cluster at {address}, .* `ray status`"
         with pytest.raises(EngineFailed, match=message) as failed, open_engine("ray", ray_address=address):

@@ -17,7 +17,6 @@ class Command(WinnowCommand):
         parser.add_argument("dataset")
         parser.add_argument("--model", help="A registered model; the starter model when left out.")
         parser.add_argument("--batch-size", type=whole_number(1, 1024), default=8, help="Images a batch (default 8).")
-
         parser.add_argument(
             "--engine",
             choices=("local", "ray"),
@@ -25,7 +24,9 @@ class Command(WinnowCommand):
             help="Where to score: this process (local, the default), or a Ray cluster; see docs/scoring.md.",
         )
         parser.add_argument(
-            "--ray-address", help="The cluster of --engine ray, as ray://HOST:10001; this machine when left out."
+            "--ray-address",
+            metavar="HOST:PORT|auto",
+            help="The cluster of --engine ray, of which this machine is a node; this machine alone when left out.",
         )
 
     def carry_out(self, options: dict[str, Any]) -> ScoreSummary:
