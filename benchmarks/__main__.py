@@ -2,9 +2,14 @@
 
 import argparse
 
-from benchmarks import end_to_end, inference, ray_engine
+from benchmarks import end_to_end, finding, inference, ray_engine
 
-SUITES = {"end_to_end": end_to_end.run, "inference": inference.run, "ray": ray_engine.run}
+SUITES = {
+    "end_to_end": end_to_end.run,
+    "finding": finding.run,
+    "inference": inference.run,
+    "ray": ray_engine.run,
+}
 
 
 def main() -> None:

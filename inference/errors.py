@@ -5,7 +5,8 @@
     ├── EngineFailed           the cluster cannot be reached, or failed beyond what it mends itself
     ├── ImageRefused           one image cannot be used; the rest of a run goes on
     ├── ArrayRefused           an array has the wrong shape, type or values (also a ValueError)
-    │   └── NotEnoughLabels    the labels are well-formed, but no classifier can be learned from them
+    │   ├── NotEnoughLabels    the labels are well-formed, but no classifier can be learned from them
+    │   └── InSample           probabilities of a model that learned from the images it judges
     └── ModelRefused           a model, or a file that describes one, cannot be used
         ├── UnknownModel       no model of that name in the catalogue
         ├── SidecarInvalid     the sidecar lacks a fact or contradicts itself
@@ -65,6 +66,10 @@ class ArrayRefused(InferenceError, ValueError):
 
 class NotEnoughLabels(ArrayRefused):
     """Fewer labels, or classes, than a classifier needs."""
+
+
+class InSample(ArrayRefused):
+    """Probabilities by a model that was trained on the very images."""
 
 
 class ModelRefused(InferenceError):

@@ -20,13 +20,16 @@ MISSING = 3
 """Exit code: a library is not installed; the last line of stderr says which."""
 
 
-def run_module(module: str, arguments: Sequence[str], *, what: str, say: Callable[[str], None]) -> None:
+def run_module(
+    module: str, arguments: Sequence[str], *, what: str, say: Callable[[str], None], doing: str = "converting"
+) -> None:
     """Run `python -m module arguments`, and pass each line of its stdout on.
 
     Args:
         module, arguments: what to run.
         what: the model's name, for errors.
-        say: called with each line.
+        say: called with each line; what it raises ends the child.
+        doing: what the child does with it, for errors.
 
     Raises:
         ModelRefused, MissingTool: with the child's own sentence.
@@ -64,4 +67,4 @@ def run_module(module: str, arguments: Sequence[str], *, what: str, say: Callabl
             raise ModelRefused(f"{what} was refused: {last}")
         if code == MISSING:
             raise MissingTool(last)
-        raise BuildFailed(f"converting {what} ended with {code}; it said: {last}")
+        raise BuildFailed(f"{doing} {what} ended with {code}; it said: {last}")

@@ -117,6 +117,7 @@ def loaded_network(network: Any, request: Request, format_origin: str, *, model_
         embedding_size=flat[layer],
         answer=answer,
         writers=_writers(two, size, of_keras_3=model_class is None),
+        network=network if model_class is None else None,
     )
 
 

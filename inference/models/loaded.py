@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from inference.errors import InferenceError, ModelRefused
 from inference.models.compiled import first_line
@@ -54,6 +55,7 @@ class LoadedModel:
         writers: ways to a compiled model, the best first.
         layout: order of the compiled model's input axes, `nhwc` or `nchw`.
         not_litert: why there is no way to LiteRT; empty where there is one.
+        network: the Keras 3 network itself, which training starts from; None where the file holds none.
     """
 
     format_origin: str
@@ -65,6 +67,7 @@ class LoadedModel:
     writers: tuple[Writer, ...]
     layout: str = "nhwc"
     not_litert: str = ""
+    network: Any = None
 
 
 @contextmanager

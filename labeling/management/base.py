@@ -76,6 +76,9 @@ def bring_database_up_to_date() -> None:
 class WinnowCommand(BaseCommand):
     """The base of all commands; a subclass gives `arguments`, `carry_out` and `say`."""
 
+    needs_database = True
+    """False: the command works on files alone, and neither asks for a database nor makes one."""
+
     def add_arguments(self, parser: CommandParser) -> None:
         self.arguments(parser)
         parser.add_argument(
@@ -104,7 +107,8 @@ class WinnowCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         self.progress = ProgressBar(shown=not options["quiet"] and sys.stderr.isatty())
         try:
-            bring_database_up_to_date()
+            if self.needs_database:
+                bring_database_up_to_date()
             summary = self.carry_out(options)
         except RunStopped as stopped:
             self._end(options, str(stopped), EXIT_STOPPED)
