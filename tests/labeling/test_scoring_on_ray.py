@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,8 @@ def import_folder(root: Path) -> Dataset:
 class TestOnACluster:
     pytestmark = on_ray
 
+    # Real commits: the heartbeat writes from a thread of its own.
+    @pytest.mark.django_db(transaction=True)
     @pytest.mark.usefixtures("starter")
     def test_every_image_is_scored_and_none_twice_although_a_node_is_killed_in_the_middle(self, tmp_path: Path) -> None:
         import ray
@@ -60,10 +63,14 @@ class TestOnACluster:
             worked_on: set[str] = set()
 
             def kill_a_node(done: int, total: int | None, stage: str) -> None:
-                if not worked_on and stage == "scoring" and done >= 200:
+                if worked_on or done < 200:
+                    return
+                deadline = time.monotonic() + 120
+                while doomed.node_id not in worked_on and time.monotonic() < deadline:
                     actors = ray._private.state.actors().values()
                     worked_on.update(actor["Address"]["NodeID"] for actor in actors if actor["State"] == "ALIVE")
-                    cluster.remove_node(doomed, allow_graceful=False)
+                    time.sleep(0.1)
+                cluster.remove_node(doomed, allow_graceful=False)
 
             summary = score(dataset, engine="ray", ray_address=cluster.address, listener=kill_a_node)
         assert doomed.node_id in worked_on
