@@ -2,6 +2,7 @@
 
     InferenceError
     ├── Busy                   the serving predictor has as many requests as it takes; ask again later
+    ├── EngineFailed           the cluster cannot be reached, or failed beyond what it mends itself
     ├── ImageRefused           one image cannot be used; the rest of a run goes on
     ├── ArrayRefused           an array has the wrong shape, type or values (also a ValueError)
     │   ├── NotEnoughLabels    the labels are well-formed, but no classifier can be learned from them
@@ -35,6 +36,10 @@ class Busy(InferenceError):
     def __init__(self, message: str, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class EngineFailed(InferenceError):
+    """A cluster that cannot be used any more."""
 
 
 class ImageRefused(InferenceError):

@@ -8,7 +8,8 @@ import numpy as np
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
-from inference.predict import Scored, score_images
+from inference.engines import Engine, open_engine
+from inference.predict import Scored
 from labeling.actions.predictions import NewPrediction, add_predictions, drop_predictions_without_embedding
 from labeling.actions.runs import Listener, RunReporter, running
 from labeling.errors import NothingToDo
@@ -39,11 +40,15 @@ def score(
     *,
     model: str | None = None,
     batch_size: int = 8,
+    engine: str = "local",
+    ray_address: str | None = None,
     person: Person | None = None,
     queued: Run | None = None,
     listener: Listener | None = None,
 ) -> ScoreSummary:
     """Score every image of the dataset that this model version has not scored yet. Identical bytes are scored once.
+
+    The engine is no parameter of the run: a run that died on a cluster goes on here, and the other way round.
 
     Raises:
         NothingToDo: the dataset has no images.
@@ -60,7 +65,8 @@ def score(
         queued=queued,
         listener=listener,
     ) as reporter:
-        _score(dataset, model_version, batch_size, reporter)
+        with open_engine(engine, ray_address=ray_address) as opened:
+            _score(dataset, model_version, opened, batch_size, reporter)
         own = Prediction.objects.filter(run=reporter.run).count()
         total = Prediction.objects.filter(image__dataset=dataset, model_version=model_version).count()
         summary = ScoreSummary(
@@ -75,7 +81,9 @@ def score(
     return summary
 
 
-def _score(dataset: Dataset, model_version: ModelVersion, batch_size: int, reporter: RunReporter) -> None:
+def _score(
+    dataset: Dataset, model_version: ModelVersion, engine: Engine, batch_size: int, reporter: RunReporter
+) -> None:
     there = EmbeddingFile(dataset, model_version).whole_rows()
     drop_predictions_without_embedding(dataset=dataset, model_version=model_version, rows=there)
     total = dataset.images.count()
@@ -85,7 +93,7 @@ def _score(dataset: Dataset, model_version: ModelVersion, batch_size: int, repor
     def score_each(images: QuerySet[Image]) -> None:
         chunk: list[Scored[_Key]] = []
         files = _files(images, reporter)
-        for outcome in score_images(
+        for outcome in engine.score(
             model_folder(model_version), files, batch_size=batch_size, max_pixels=settings.MAX_IMAGE_PIXELS
         ):
             if isinstance(outcome, Scored):

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from labeling.actions.datasets import find_dataset
+from labeling.errors import WrongUsage
 from labeling.management.base import WinnowCommand, whole_number
 from labeling.pipeline.scoring import ScoreSummary, score
 
@@ -16,12 +17,27 @@ class Command(WinnowCommand):
         parser.add_argument("dataset")
         parser.add_argument("--model", help="A registered model; the starter model when left out.")
         parser.add_argument("--batch-size", type=whole_number(1, 1024), default=8, help="Images a batch (default 8).")
+        parser.add_argument(
+            "--engine",
+            choices=("local", "ray"),
+            default="local",
+            help="Where to score: this process (local, the default), or a Ray cluster; see docs/scoring.md.",
+        )
+        parser.add_argument(
+            "--ray-address",
+            metavar="HOST:PORT|auto",
+            help="The cluster of --engine ray, of which this machine is a node; this machine alone when left out.",
+        )
 
     def carry_out(self, options: dict[str, Any]) -> ScoreSummary:
+        if options["ray_address"] and options["engine"] != "ray":
+            raise WrongUsage(f"--ray-address {options['ray_address']} belongs to --engine ray: say both, or neither.")
         return score(
             find_dataset(options["dataset"]),
             model=options["model"],
             batch_size=options["batch_size"],
+            engine=options["engine"],
+            ray_address=options["ray_address"],
             listener=self.progress,
         )
 
