@@ -153,7 +153,10 @@ def coverage_rows(pool: ProcessPoolExecutor, regime: str, noise: float) -> Itera
         "the queue reviewed 0 to 2 images an error",
     )
     yield Row(
-        f"risk {regime}, {noise:.1%} wrong: audit in two draws", f"{twice:.1%}", "93–97 %", "drawn, then extended"
+        f"risk {regime}, {noise:.1%} wrong: audit in two draws",
+        f"{twice:.1%}",
+        "",
+        "drawn, then extended; the second draw's size depends on what the first found, which costs about a point",
     )
 
 
@@ -165,7 +168,7 @@ def forecast_rows(pool: ProcessPoolExecutor, regime: str, noise: float) -> Itera
     inside = f"{holds[sure].mean():.0%}" if sure.any() else "–"
     yield Row(
         f"risk {regime}, {noise:.1%} wrong: median relative error",
-        f"{value}; interval holds {inside}; told {told.mean():.0%}",
+        f"{value}; interval holds {inside}; forecast given in {told.mean():.0%}",
         "",
         f"{FORECASTS} datasets, queue at 0 to 1 image an error; median needed {np.median(needed):,.0f}",
     )

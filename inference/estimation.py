@@ -47,7 +47,7 @@ BORROWED = 2.0
 _TAIL = 1e-6
 _DRAWS = 400
 _LEAST_EVIDENCE = 3
-_POSITIONS = 2000
+_POSITIONS = 1000
 _CURVES = 20
 
 
@@ -170,8 +170,8 @@ class RecallForecast:
         reviews: how many more down the queue; None where the audit cannot tell yet.
         low, high: bounds of it; None with it.
         unreviewed: images that are left; no forecast is larger.
-        more_audit: audit images that are likely to make it tell, sometimes all that are left: then reviewing on costs
-            less. None where it tells.
+        more_audit: where it cannot tell, or `high - low` is more than twice `reviews`, the audit images that are
+            likely to mend that; sometimes all that are left, and then reviewing on costs less. None otherwise.
     """
 
     recall: float
@@ -533,9 +533,8 @@ def reviews_for_recall(
         seed: of the draws.
 
     Returns:
-        The forecast. `reviews` is None where the audit found fewer than three errors among the images that are left
-        or the interval is wider than twice the forecast itself, unless even the upper bound of what remains is small
-        enough already (then 0).
+        The forecast. `reviews` is None where the audit found fewer than three errors among the images that are left,
+        unless even the upper bound of what remains is small enough already (then 0).
 
     Raises:
         ArrayRefused: as in `estimate_errors`, or priorities that are not finite.
@@ -562,22 +561,21 @@ def reviews_for_recall(
     evidence = sum(cell.wrong for cell in estimate.cells if cell.unknown)
     may_stay = int(np.floor(found * (1 - recall) / recall + 1e-9))
 
-    def cannot_tell(times: float) -> RecallForecast:
+    def wanted_audit(times: float) -> int:
         if estimate.remaining.point <= may_stay:
             # Probably found already: what is missing is the audit that shows it.
-            return forecast(None, None, None, _audit_to_show(estimate, may_stay))
-        return forecast(None, None, None, min(left, max(1, ceil(max(answered, 1) * times))))
+            return _audit_to_show(estimate, may_stay)
+        return min(left, max(1, ceil(max(answered, 1) * times)))
 
     if evidence < _LEAST_EVIDENCE:
-        return cannot_tell(_LEAST_EVIDENCE / max(evidence, 0.5) - 1)
+        return forecast(None, None, None, wanted_audit(_LEAST_EVIDENCE / max(evidence, 0.5) - 1))
     needed = _draw_reviews(priority, risk, (strata, sampled, wrong, passed), estimate, recall, seed)
     tail = (1 - confidence) / 2
     low, high = (int(value) for value in np.quantile(needed[1:], (tail, 1 - tail), method="nearest"))
     point = int(np.clip(needed[0], low, high))
-    if high - low > 2 * point:
-        # Widths fall with the root of the sample.
-        return cannot_tell(((high - low) / (2 * max(point, 1))) ** 2 - 1)
-    return forecast(point, low, high, None)
+    # Widths fall with the root of the sample.
+    excess = ((high - low) / (2 * max(point, 1))) ** 2 - 1
+    return forecast(point, low, high, wanted_audit(excess) if excess > 0 else None)
 
 
 def queue_precision(wrong: AnyIntArray, *, window: int = 200, confidence: float = 0.95) -> QueuePrecision:
@@ -981,8 +979,9 @@ def _draw_reviews(
     numbers = {(cell.stratum, cell.reached): at for at, cell in enumerate(open_cells)}
     cell_of = np.array([numbers.get((number // 2, bool(number % 2)), 0) for number in range(2 * int(strata.max()) + 2)])
     cell_of = cell_of[2 * strata[order] + passed[order]]
-    # Only so many places of the queue are looked at: a forecast needs no more digits.
-    ends = np.unique(np.linspace(1, len(order), min(len(order), _POSITIONS)).astype(np.int64))
+    # Every one of the next places, and then ever fewer: a forecast needs no more than three digits.
+    near = np.arange(1, min(len(order), _POSITIONS) + 1)
+    ends = np.unique(np.append(near, np.geomspace(near[-1], len(order), _POSITIONS).round().astype(np.int64)))
     random = np.random.default_rng(seed)
     weight = _weights(strata, sampled, wrong, passed)
     slopes = _slopes_of(priority, risk)
