@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import end_to_end, inference
+from benchmarks import duplicates, end_to_end, inference
 
-SUITES = {"end_to_end": end_to_end.run, "inference": inference.run}
+SUITES = {"duplicates": duplicates.run, "end_to_end": end_to_end.run, "inference": inference.run}
 
 
 def main() -> None:
