@@ -17,6 +17,7 @@ from inference.duplicates import (
     LEAF,
     MAX_BITS,
     MAX_BITS_AND_DISTANCE,
+    MAX_BITS_WITH_EMBEDDING,
     MAX_PHASH_BITS,
     bits_apart,
     group_exact_duplicates,
@@ -47,7 +48,8 @@ def brute_force(phash: Int64Array, dhash: Int64Array, embeddings: Float32Array |
         units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         seen = units - units.mean(axis=0)
         seen /= np.linalg.norm(seen, axis=1, keepdims=True)
-        near |= bits + BITS_PER_COSINE * (1 - seen @ seen.T) <= MAX_BITS_AND_DISTANCE
+        joint = bits + BITS_PER_COSINE * (1 - seen @ seen.T) <= MAX_BITS_AND_DISTANCE
+        near |= joint & (bits <= MAX_BITS_WITH_EMBEDDING)
     groups = list(range(len(phash)))
     for centre in range(len(phash)):
         if groups[centre] == centre:
@@ -82,11 +84,11 @@ def test_both_hashes_must_be_near() -> None:
 def test_an_embedding_confirms_what_the_hashes_alone_leave_open() -> None:
     phash, dhash = random_hashes(FEWEST_EMBEDDINGS), random_hashes(FEWEST_EMBEDDINGS, seed=1)
     embeddings = scattered(FEWEST_EMBEDDINGS)
-    phash[7], dhash[7] = flip(int(phash[3]), list(range(20))), flip(int(dhash[3]), list(range(20)))
+    phash[7], dhash[7] = flip(int(phash[3]), list(range(16))), flip(int(dhash[3]), list(range(16)))
     embeddings[7] = 2 * embeddings[3]
     assert group_near_duplicates(phash, dhash, None, embeddings)[7] == 3
     assert group_near_duplicates(phash, dhash)[7] == 7
-    dhash[7] = flip(int(dhash[7]), list(range(20, 25)))
+    dhash[7] = flip(int(dhash[7]), [16])
     assert group_near_duplicates(phash, dhash, None, embeddings)[7] == 7
 
 
@@ -128,6 +130,13 @@ def test_a_few_embeddings_are_not_used() -> None:
     phash, dhash = random_hashes(2), random_hashes(2, seed=1)
     phash[1], dhash[1] = flip(int(phash[0]), list(range(10))), dhash[0]
     assert group_near_duplicates(phash, dhash, None, np.ones((2, 8), np.float16)).tolist() == [0, 1]
+
+
+def test_a_model_that_gives_thousands_of_images_one_embedding_groups_none_of_them() -> None:
+    count = EXHAUSTIVE + 1_000
+    embeddings = np.eye(3, dtype=np.float16)[np.random.default_rng(8).integers(0, 3, count)]
+    groups = group_near_duplicates(random_hashes(count), random_hashes(count, seed=1), None, embeddings)
+    assert groups.tolist() == list(range(count))
 
 
 def test_it_finds_by_embedding_what_comparing_every_pair_finds() -> None:
