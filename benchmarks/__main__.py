@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import end_to_end, estimation, finding, inference, ranking, ray_engine
+from benchmarks import duplicates, end_to_end, estimation, finding, inference, ranking, ray_engine
 
 SUITES = {
     "end_to_end": end_to_end.run,
@@ -10,6 +10,7 @@ SUITES = {
     "finding": finding.run,
     "ranking": ranking.run,
     "estimation": estimation.run,
+    "duplicates": duplicates.run,
     "ray": ray_engine.run,
 }
 

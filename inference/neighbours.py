@@ -81,13 +81,15 @@ def nearest_neighbours(
     with one_blas_thread():
         cells = deal_into_cells(rows, probes=probes, exhaustive=exhaustive, seed=seed)
         for cell in range(cells.count):
-            members, asking = cells.members(cell), cells.asking(cell)
-            theirs = rows.unit(members).T
-            for start in range(0, len(asking) if len(members) else 0, BLOCK):
-                block = asking[start : start + BLOCK]
-                close = rows.unit(block) @ theirs
-                close[own[block][:, None] == own[members][None, :]] = -np.inf
-                _keep_best(indices, similarity, block, members, close)
+            everyone, asking = cells.members(cell), cells.asking(cell)
+            for first in range(0, len(everyone), BLOCK):
+                members = everyone[first : first + BLOCK]
+                theirs = rows.unit(members).T
+                for start in range(0, len(asking), BLOCK):
+                    block = asking[start : start + BLOCK]
+                    close = rows.unit(block) @ theirs
+                    close[own[block][:, None] == own[members][None, :]] = -np.inf
+                    _keep_best(indices, similarity, block, members, close)
     order = np.argsort(-similarity, axis=1, kind="stable")
     indices = np.take_along_axis(indices, order, axis=1)
     distances = np.clip(1 - np.take_along_axis(similarity, order, axis=1), 0, None)
