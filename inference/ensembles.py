@@ -81,7 +81,11 @@ class Ensemble:
 
 
 def combine(
-    labels: AnyIntArray, probabilities: Sequence[AnyFloatArray], *, names: Sequence[str] | None = None
+    labels: AnyIntArray,
+    probabilities: Sequence[AnyFloatArray],
+    *,
+    names: Sequence[str] | None = None,
+    calibrate_one: bool = False,
 ) -> Ensemble:
     """Join members by evidence in the given labels; the truth is never asked.
 
@@ -89,6 +93,7 @@ def combine(
         labels: (N,) given class indices 0..K−1; -1 for an unlabelled image, which is judged and tells nothing.
         probabilities: one (N, K) array a member, out-of-sample, rows sum to 1.
         names: one a member; without them members are called by number, from 1.
+        calibrate_one: read a single member, too, at the temperature that fits the given labels. A pool always is.
 
     Raises:
         ArrayRefused: no members, members of different shapes, or arrays that do not fit.
@@ -112,7 +117,9 @@ def combine(
     alone = [_mean_loss(known, one) for one in calibrated]
     weights, notes = _weights(known, calibrated, alone)
     kept = np.flatnonzero(weights).tolist()
-    if len(kept) == 1:
+    if len(kept) == 1 and calibrate_one:
+        joint, loss = _pool(judgements, (weights > 0) / np.array(temperatures)), alone[kept[0]]
+    elif len(kept) == 1:
         joint, loss = _own(judgements[kept[0]]), _mean_loss(known, logits[kept[0]])
     else:
         joint = _pool(judgements, weights / np.array(temperatures))

@@ -13,6 +13,7 @@ def storable(text: str) -> str:
 class QueueFilter:
     """Names, not ids, so that a link can be read and kept. Empty means any.
 
+    `issue` is a kind of label issue; its images are shown whether their label is suspected or not.
     `everything` goes on past the suspected items, through the whole ranking. `audit` is the dataset's audit sample
     instead of the ranking, judged blind.
     """
@@ -20,6 +21,7 @@ class QueueFilter:
     split: str = ""
     given: str = ""
     suggested: str = ""
+    issue: str = ""
     everything: bool = False
     audit: bool = False
 
@@ -29,13 +31,14 @@ class QueueFilter:
             split=storable(query.get("split", "")),
             given=storable(query.get("given", "")),
             suggested=storable(query.get("suggested", "")),
+            issue=storable(query.get("issue", "")),
             everything=query.get("everything", "") == "1",
             audit=query.get("audit", "") == "1",
         )
 
     def query(self) -> dict[str, str]:
         """The parameters of a link to this part of the queue."""
-        named = {"split": self.split, "given": self.given, "suggested": self.suggested}
+        named = {"split": self.split, "given": self.given, "suggested": self.suggested, "issue": self.issue}
         parameters = {name: value for name, value in named.items() if value}
         switches = {"everything": self.everything, "audit": self.audit}
         return parameters | {name: "1" for name, on in switches.items() if on}

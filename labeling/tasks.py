@@ -9,8 +9,11 @@ from django_tasks import task
 from labeling.actions.runs import dead_runs, queue_run
 from labeling.errors import LabelingError, RunStopped
 from labeling.models import Dataset, Person, QueueOrder, Release, Run, RunKind, RunState
+from labeling.queries.audits import estimate_is_behind
+from labeling.queries.ranking import ranking_is_behind
 
 logger = logging.getLogger(__name__)
+ESTIMATE_EVERY = 25
 
 
 def start_run(*, dataset: Dataset, kind: RunKind, parameters: dict[str, Any], person: Person | None) -> Run:
@@ -53,6 +56,33 @@ def carry_out(run_pk: int) -> str:
     return "done"
 
 
+@task()
+def refresh_estimate(dataset_pk: int) -> str:
+    """Estimate the remaining errors again, unless nothing was decided since the last time."""
+    from labeling.pipeline.auditing import estimate_remaining
+
+    dataset = Dataset.objects.get(pk=dataset_pk)
+    if not estimate_is_behind(dataset, by=1):
+        return "nothing new"
+    try:
+        estimate_remaining(dataset)
+    except LabelingError as error:
+        return str(error)
+    return "done"
+
+
+def keep_ranking_fresh(dataset: Dataset, person: Person) -> None:
+    """Have the open images ranked again when enough labels were decided since the last ranking."""
+    if ranking_is_behind(dataset):
+        start_run(dataset=dataset, kind=RunKind.RERANK, parameters={}, person=person)
+
+
+def keep_estimate_fresh(dataset: Dataset, *, audit: bool) -> None:
+    """Have the estimate computed again when enough was decided since: after each audit verdict, or each 25th other."""
+    if estimate_is_behind(dataset, by=1 if audit else ESTIMATE_EVERY):
+        refresh_estimate.enqueue(dataset.pk)
+
+
 # The web process imports this module to queue jobs; only the worker pays for what the jobs need.
 def _score(run: Run) -> None:
     from labeling.pipeline.scoring import score
@@ -61,9 +91,27 @@ def _score(run: Run) -> None:
 
 
 def _find_issues(run: Run) -> None:
-    from labeling.pipeline.finding import find_issues
+    from labeling.pipeline.finding import HowToFind, find_issues
 
-    find_issues(run.dataset, model=run.parameters.get("model"), person=run.created_by, queued=run)
+    find_issues(run.dataset, HowToFind.of(run.parameters), person=run.created_by, queued=run)
+
+
+def _rerank(run: Run) -> None:
+    from labeling.pipeline.finding import rerank
+
+    rerank(run.dataset, person=run.created_by, queued=run)
+
+
+def _draw_audit(run: Run) -> None:
+    from labeling.pipeline.auditing import draw_audit
+
+    draw_audit(
+        run.dataset,
+        half_width=run.parameters["half_width"],
+        extend=run.parameters["extend"],
+        person=run.created_by,
+        queued=run,
+    )
 
 
 def _reorder(run: Run) -> None:
@@ -96,7 +144,9 @@ def _cut(run: Run) -> None:
 _JOBS = {
     RunKind.SCORE: _score,
     RunKind.FIND_ISSUES: _find_issues,
+    RunKind.RERANK: _rerank,
     RunKind.REORDER: _reorder,
+    RunKind.AUDIT: _draw_audit,
     RunKind.CUT: _cut,
     RunKind.EXPORT: _export,
 }

@@ -1,15 +1,18 @@
 """What people send. Forms parse into domain types; they never write."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from django import forms
+from django.http import QueryDict
 
 from labeling.actions.verdicts import Shown
 from labeling.errors import WrongUsage
 from labeling.models import QueueOrder, TaxonomyClass, VerdictKind
 from labeling.models.dataset import Theme
 from labeling.pipeline.cutting import parse_ratios
+from labeling.pipeline.quality_limits import Limit
 
 RELABEL = "relabel:"
 
@@ -103,6 +106,31 @@ class DecisionForm(forms.Form):
 
 class OrderForm(forms.Form):
     order = forms.ChoiceField(choices=QueueOrder.choices)
+
+
+class AuditForm(forms.Form):
+    half_width = forms.FloatField(
+        initial=1,
+        min_value=0.05,
+        max_value=50,
+        label="± percentage points",
+        help_text="Half of the interval's width. Narrower takes more images.",
+        widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal", "autocomplete": "off"}),
+    )
+
+
+def limits_form(limits: Sequence[Limit], sent: QueryDict | None = None) -> forms.Form:
+    """One number field a threshold."""
+    form = forms.Form(sent)
+    for limit in limits:
+        form.fields[limit.name] = forms.FloatField(
+            label=limit.meaning,
+            initial=limit.value,
+            min_value=0,
+            help_text=f"{limit.name}; Winnow's own is {limit.default:g}.",
+            widget=forms.NumberInput(attrs={"step": "any", "autocomplete": "off"}),
+        )
+    return form
 
 
 class KeyForm(forms.Form):

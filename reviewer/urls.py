@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from reviewer.views import bulk, datasets, duplicates, images, me, overview, releases, review, runs, sign_in
+from reviewer.views import (
+    audit,
+    bulk,
+    datasets,
+    duplicates,
+    images,
+    me,
+    overview,
+    releases,
+    review,
+    runs,
+    settings,
+    sign_in,
+    sources,
+)
 
 urlpatterns = [
     path("", datasets.datasets, name="datasets"),
@@ -19,6 +33,9 @@ urlpatterns = [
     path("d/<slug:slug>/", overview.overview, name="overview"),
     path("d/<slug:slug>/score/", runs.score, name="score"),
     path("d/<slug:slug>/find-issues/", runs.find_issues, name="find_issues"),
+    path("d/<slug:slug>/settings/", settings.settings, name="settings"),
+    path("d/<slug:slug>/settings/quality/", settings.quality, name="settings_quality"),
+    path("d/<slug:slug>/rerank/", runs.rerank, name="rerank"),
     path("d/<slug:slug>/order/", runs.order_queue, name="order_queue"),
     path("d/<slug:slug>/review/", review.review, name="review"),
     path("d/<slug:slug>/review/claim/", review.claim, name="review_claim"),
@@ -27,8 +44,13 @@ urlpatterns = [
     path("d/<slug:slug>/review/<int:item_id>/verdict/", review.verdict, name="review_verdict"),
     path("d/<slug:slug>/review/<int:item_id>/skip/", review.skip, name="review_skip"),
     path("d/<slug:slug>/review/<int:item_id>/separate/", review.separate, name="review_separate"),
+    path("d/<slug:slug>/audit/", audit.audit, name="audit"),
+    path("d/<slug:slug>/audit/draw/", audit.draw, name="audit_draw"),
+    path("d/<slug:slug>/audit/estimate/", audit.estimate, name="audit_estimate"),
     path("d/<slug:slug>/duplicates/", duplicates.duplicates, name="duplicates"),
     path("d/<slug:slug>/duplicates/<int:centre>/decide/", duplicates.decide, name="duplicates_decide"),
+    path("d/<slug:slug>/sources/", sources.sources, name="sources"),
+    path("d/<slug:slug>/sources/<int:pk>/decide/", sources.decide, name="source_decide"),
     path("d/<slug:slug>/bulk/<int:pk>/revert/", bulk.revert, name="bulk_revert"),
     path("d/<slug:slug>/images/", images.images, name="images"),
     path("d/<slug:slug>/images/<int:pk>/", images.image, name="image"),

@@ -92,6 +92,7 @@ def rank_images(dataset: Dataset, images: Sequence[Image], *, suspected: bool = 
             run=run,
             label_quality=(position + 1) / (len(images) + 2),
             priority=(position + 1) / (len(images) + 2),
+            risk=1 - (position + 1) / (len(images) + 2),
             suspected=suspected,
             suggested_class=classes[(classes.index(image.given_class) + 1) % len(classes)],
             reason=f"labelled {image.given_class}; five-fold model says something else, 97 %",

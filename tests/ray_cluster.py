@@ -50,7 +50,7 @@ def one_node_cluster() -> Iterator[Any]:
         try:
             yield made
         finally:
-            made.shutdown()
+            made.shutdown()  # type: ignore[no-untyped-call]
 
 
 def write_crops(folder: Path, photographs: tuple[Path, ...], count: int) -> list[Path]:

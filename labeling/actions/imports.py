@@ -15,6 +15,7 @@ class Measured:
     """What the one decode of an image told; see `inference.inspection.ImageFacts` for units."""
 
     sha256: str
+    pixel_sha256: str
     byte_size: int
     modified_ns: int
     width: int

@@ -26,7 +26,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class RankedImage:
-    """One image as the run saw it. `label_quality` is 0..1, low = likely wrong; `priority` low = shown first."""
+    """One image as the run saw it.
+
+    `label_quality` is 0..1, low = likely wrong; `risk` the probability of that; `priority` low = shown first.
+    """
 
     image_id: int
     fold: int
@@ -36,6 +39,7 @@ class RankedImage:
     suggested_class_id: int
     reason: str
     priority: float
+    risk: float
     findings: tuple[Finding, ...]
 
 
@@ -82,12 +86,13 @@ def record_ranking(*, dataset: Dataset, run: Run, ranked: Sequence[RankedImage])
                     suggested_class_id=one.suggested_class_id,
                     reason=one.reason,
                     priority=one.priority,
+                    risk=one.risk,
                 )
                 for one in ranked
             ],
             update_conflicts=True,
             unique_fields=["image"],
-            update_fields=["run", "label_quality", "suspected", "suggested_class", "reason", "priority"],
+            update_fields=["run", "label_quality", "suspected", "suggested_class", "reason", "priority", "risk"],
         )
 
 
@@ -151,6 +156,13 @@ def choose_order(*, dataset: Dataset, order: QueueOrder) -> None:
     dataset.queue_order = order
 
 
+def set_quality_thresholds(*, dataset: Dataset, thresholds: Mapping[str, float]) -> None:
+    """Store which thresholds of the image quality findings differ from the defaults; the next finding uses them."""
+    with transaction.atomic():
+        Dataset.objects.filter(pk=dataset.pk).update(quality_thresholds=dict(thresholds))
+    dataset.quality_thresholds = dict(thresholds)
+
+
 @dataclass(frozen=True)
 class Member:
     """One classifier of the ensemble: its share 0..1, and what its confidence was divided by."""
@@ -181,8 +193,12 @@ def _chunks(keys: Sequence[int], size: int = 2000) -> Iterator[Sequence[int]]:
         yield keys[start : start + size]
 
 
-def drop_superseded_findings(*, dataset: Dataset, run: Run) -> None:
-    """Remove the fold predictions and issues of earlier runs: the run that is done says it all again."""
+def drop_superseded_findings(*, dataset: Dataset, run: Run, kinds: Sequence[str]) -> None:
+    """Remove what earlier runs found of these kinds, and their fold predictions: the run that is done says it again.
+
+    What a re-ranking leaves alone (settled images) keeps its fold prediction.
+    """
     with transaction.atomic():
-        FoldPrediction.objects.filter(run__dataset=dataset).exclude(run=run).delete()
-        LabelIssue.objects.filter(run__dataset=dataset).exclude(run=run).delete()
+        again = FoldPrediction.objects.filter(run=run).values("image")
+        FoldPrediction.objects.filter(run__dataset=dataset, image__in=again).exclude(run=run).delete()
+        LabelIssue.objects.filter(run__dataset=dataset, kind__in=kinds).exclude(run=run).delete()

@@ -6,6 +6,7 @@ stopped from the keyboard.
 """
 
 import json
+import os
 import sys
 import traceback
 from argparse import ArgumentTypeError
@@ -114,6 +115,10 @@ class WinnowCommand(BaseCommand):
             self._end(options, str(stopped), EXIT_STOPPED)
         except (LabelingError, InferenceError) as error:
             self._end(options, str(error), EXIT_NOTHING)
+        except BrokenPipeError:
+            # `list_issues … | head` has what it wanted; Python's own complaint at exit is kept away too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(EXIT_DONE)
         except DatabaseError as error:
             # The message may hold an address, never a password: drivers leave it out.
             self._end(options, f"The database of DATABASE_URL cannot be used: {error}".strip(), EXIT_FAULT)

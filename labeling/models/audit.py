@@ -8,21 +8,23 @@ from django.db import models
 from labeling.models.dataset import Dataset
 from labeling.models.image import Image
 from labeling.models.run import Run
-from labeling.models.taxonomy import TaxonomyClass
 
 
 class AuditSample(models.Model):
     """A stratified random sample of a dataset's ranked images, outside the ranking.
 
-    `strata` lists, lowest risk first, `{"upper": risk, "population": images}`; risk is 1 − label quality as `run`
-    gave it. A later sample of the dataset takes the place of an earlier one.
+    Risk is the probability of a wrong label as `run` saw it. A later sample of the dataset takes the place of an
+    earlier one. `estimate` is what was computed from it last, when `estimated_verdict` was the newest verdict.
     """
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="audit_samples")
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+")
     half_width = models.FloatField(help_text="The wanted half-width of the interval, as a share of the images.")
-    strata = models.JSONField()
+    expected_half_width = models.FloatField()
     seed = models.PositiveBigIntegerField()
+    estimate = models.JSONField(default=dict)
+    estimated_at = models.DateTimeField(null=True)
+    estimated_verdict = models.PositiveBigIntegerField(default=0)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -34,20 +36,18 @@ class AuditSample(models.Model):
 
 
 class AuditImage(models.Model):
-    """An image of the population of an audit sample, as it was when the sample was drawn.
+    """An image of the population of an audit sample.
 
     Every image of the population has a row, because the estimate needs to know what was *not* drawn as well. `place`
-    is the random order of the drawn ones, null for the others. `label` is the current label at that moment, and
-    `settled` whether people had already decided about it.
+    is the random order of the drawn ones, null for the others. `stratum` is -1 for an image that was decided before
+    the draw.
     """
 
     sample = models.ForeignKey(AuditSample, on_delete=models.CASCADE, related_name="images")
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="+")
-    stratum = models.PositiveSmallIntegerField()
+    stratum = models.SmallIntegerField()
     risk = models.FloatField()
     place = models.PositiveIntegerField(null=True)
-    label = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, related_name="+")
-    settled = models.BooleanField()
 
     class Meta:
         constraints: ClassVar = [

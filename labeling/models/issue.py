@@ -32,6 +32,7 @@ class LabelIssue(models.Model):
     reason = models.CharField(max_length=300)
 
     class Meta:
+        indexes: ClassVar = [models.Index(fields=["kind", "image"], name="issue_kind_image")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["run", "image", "kind"], name="issue_once"),
         ]

@@ -36,6 +36,7 @@ class ReviewItem(models.Model):
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+")
     state = models.CharField(max_length=20, choices=item_state_choices, default=ItemState.OPEN)
     label_quality = models.FloatField(help_text="0..1, low = likely wrong.")
+    risk = models.FloatField(default=0, help_text="Probability that the label is wrong, 0..1, as the run saw it.")
     suspected = models.BooleanField(default=False)
     suggested_class = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, related_name="+")
     reason = models.CharField(max_length=300)

@@ -253,6 +253,7 @@ def _inspect(record: ImageRecord, known: _Known | None) -> imports.Measured | Re
 def _measured(facts: ImageFacts, modified_ns: int) -> imports.Measured:
     return imports.Measured(
         sha256=facts.sha256,
+        pixel_sha256=facts.pixel_sha256,
         byte_size=facts.byte_size,
         modified_ns=modified_ns,
         width=facts.width,

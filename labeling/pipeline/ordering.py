@@ -22,13 +22,15 @@ class Orderable:
     """What the strategies look at, one entry an image.
 
     Attributes:
-        label_quality: (N,) 0..1, the probability that the label is right.
+        label_quality: (N,) 0..1, low = likely wrong.
+        risk: (N,) 0..1, the probability that the label is wrong.
         suspected: (N,) the run believes the label to be wrong.
         evaluation: (N,) the image is in the validation or the test split.
         given_rank, suggested_rank: (N,) harm ranks of the two labels, 0 = harmless.
     """
 
     label_quality: Floats
+    risk: Floats
     suspected: Bools
     evaluation: Bools
     given_rank: Integers
@@ -43,7 +45,7 @@ def expected_cost(images: Orderable) -> Floats:
     """
     hidden = np.maximum(images.suggested_rank - images.given_rank, 0)
     most = max(int(images.suggested_rank.max(initial=0)), 1)
-    answer: Floats = (1 - images.label_quality) * (1 + hidden / most) / 2
+    answer: Floats = images.risk * (1 + hidden / most) / 2
     return answer
 
 
@@ -123,6 +125,7 @@ def _reorder(dataset: Dataset, order: QueueOrder, reporter: RunReporter) -> Orde
         .values_list(
             "pk",
             "label_quality",
+            "risk",
             "suspected",
             "image__split",
             "image__given_class__harm_rank",
@@ -131,10 +134,11 @@ def _reorder(dataset: Dataset, order: QueueOrder, reporter: RunReporter) -> Orde
     )
     images = Orderable(
         label_quality=np.array([row[1] for row in rows], dtype=np.float64),
-        suspected=np.array([row[2] for row in rows], dtype=np.bool_),
-        evaluation=np.array([row[3] in {Split.VALIDATION, Split.TEST} for row in rows], dtype=np.bool_),
-        given_rank=np.array([row[4] for row in rows], dtype=np.int64),
-        suggested_rank=np.array([row[5] for row in rows], dtype=np.int64),
+        risk=np.array([row[2] for row in rows], dtype=np.float64),
+        suspected=np.array([row[3] for row in rows], dtype=np.bool_),
+        evaluation=np.array([row[4] in {Split.VALIDATION, Split.TEST} for row in rows], dtype=np.bool_),
+        given_rank=np.array([row[5] for row in rows], dtype=np.int64),
+        suggested_rank=np.array([row[6] for row in rows], dtype=np.int64),
     )
     wanted = dict(zip([row[0] for row in rows], priorities(order, images).tolist(), strict=True))
     reporter.stage("writing the order", len(wanted))

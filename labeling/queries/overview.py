@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Count, F, Max, Q, QuerySet
 
@@ -11,7 +12,9 @@ from labeling.models import (
     SPLITS,
     Dataset,
     Image,
+    IssueKind,
     ItemState,
+    LabelIssue,
     ReviewItem,
     Run,
     RunKind,
@@ -84,6 +87,16 @@ class ReviewerRow:
 
 
 @dataclass(frozen=True)
+class IssueCount:
+    """Images with an issue of one kind, and how many of them are still open."""
+
+    kind: str
+    label: str
+    images: int
+    open: int
+
+
+@dataclass(frozen=True)
 class Overview:
     classes: tuple[TaxonomyClass, ...]
     images: int
@@ -100,6 +113,12 @@ class Overview:
     kinds: tuple[tuple[str, int], ...]
     reviewers: tuple[ReviewerRow, ...]
     ranked_by: Run | None
+    issues: tuple[IssueCount, ...]
+
+    @property
+    def confusions(self) -> list[dict[str, Any]]:
+        """Of the last ranking's run: `given`, `true`, `share` with `low` and `high`, and about how many images."""
+        return list(self.ranked_by.summary.get("confusions", ())) if self.ranked_by else []
 
     @property
     def suspected_open(self) -> int:
@@ -107,7 +126,7 @@ class Overview:
 
 
 def overview(dataset: Dataset) -> Overview:
-    """Everything on the overview page but the runs; eight SQL queries whatever the size."""
+    """Everything on the overview page but the runs; nine SQL queries whatever the size."""
     classes = classes_of(dataset)
     splits = _splits(dataset, classes)
     totals = SplitRow(
@@ -135,7 +154,10 @@ def overview(dataset: Dataset) -> Overview:
         matrix=_matrix(dataset, classes),
         kinds=kinds,
         reviewers=reviewers,
-        ranked_by=dataset.runs.filter(kind=RunKind.FIND_ISSUES, state=RunState.DONE).order_by("-id").first(),
+        ranked_by=dataset.runs.filter(kind__in=(RunKind.FIND_ISSUES, RunKind.RERANK), state=RunState.DONE)
+        .order_by("-id")
+        .first(),
+        issues=_issues(dataset),
         items=items["items"],
         settled=items["settled"],
         suspected=items["doubted"],
@@ -201,6 +223,17 @@ def _splits(dataset: Dataset, classes: Sequence[TaxonomyClass]) -> tuple[SplitRo
     return tuple(
         SplitRow(split, tuple(images[split, known.pk] for known in classes), excluded[split]) for split in present
     )
+
+
+def _issues(dataset: Dataset) -> tuple[IssueCount, ...]:
+    counted = (
+        LabelIssue.objects.filter(run__dataset=dataset)
+        .values_list("kind")
+        .annotate(images=Count("image"), left=Count("image", filter=~Q(image__item__state=ItemState.SETTLED)))
+        .order_by()
+    )
+    found = {kind: (images, left) for kind, images, left in counted}
+    return tuple(IssueCount(kind.value, kind.label, *found[kind.value]) for kind in IssueKind if kind.value in found)
 
 
 def _matrix(dataset: Dataset, classes: Sequence[TaxonomyClass]) -> tuple[MatrixRow, ...]:

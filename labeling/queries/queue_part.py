@@ -2,7 +2,7 @@
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from labeling.models import AuditImage, AuditSample, Dataset, ReviewItem
+from labeling.models import AuditImage, AuditSample, Dataset, LabelIssue, ReviewItem
 from labeling.queue_filter import QueueFilter
 
 
@@ -14,14 +14,16 @@ def newest_sample(dataset: Dataset) -> AuditSample | None:
 def filtered_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewItem]:
     """The items of this part of the queue, settled ones too; one of each near-duplicate group.
 
-    The audit sample is every image that was drawn and not decided before.
+    The audit sample is every image that was drawn.
     """
     items = ReviewItem.objects.filter(dataset=dataset)
     if filters.audit:
-        drawn = AuditImage.objects.filter(sample=newest_sample(dataset), place__isnull=False, settled=False)
+        drawn = AuditImage.objects.filter(sample=newest_sample(dataset), place__isnull=False)
         return items.filter(image__in=drawn.values("image"))
     items = items.filter(represented_by__isnull=True)
-    if not filters.everything:
+    if filters.issue:
+        items = items.filter(image__in=LabelIssue.objects.filter(kind=filters.issue).values("image"))
+    elif not filters.everything:
         items = items.filter(suspected=True)
     if filters.split:
         items = items.filter(image__split=filters.split)

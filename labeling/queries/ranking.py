@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from labeling.models import Dataset, ReviewItem
+from labeling.models import Dataset, ReviewItem, RunKind, RunState, Verdict
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,25 @@ class RankedRow:
     suggested_label: str
     label_quality: float
     reasons: tuple[str, ...]
+
+
+RERANK_AFTER = 50
+RERANK_SHARE = 0.01
+"""Verdicts after which the open images are ranked again: so many, or this share of the items if that is more."""
+
+
+def ranking_is_behind(dataset: Dataset) -> bool:
+    """Whether so many verdicts came since the last ranking that ranking again pays; False while one is under way."""
+    rankings = dataset.runs.filter(kind__in=(RunKind.FIND_ISSUES, RunKind.RERANK))
+    if rankings.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).exists():
+        return False
+    last = rankings.filter(state=RunState.DONE).order_by("-id").first()
+    if last is None or not last.summary.get("ranked"):
+        return False
+    wanted = max(RERANK_AFTER, round(RERANK_SHARE * last.summary["ranked"]))
+    newer = Verdict.objects.filter(image__dataset=dataset, pk__gt=last.summary.get("newest_verdict", 0))
+    enough: bool = newer.values("pk")[:wanted].count() >= wanted
+    return enough
 
 
 def ranking(dataset: Dataset, *, limit: int | None = None, as_queued: bool = False) -> Iterator[RankedRow]:

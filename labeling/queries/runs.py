@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
-from labeling.models import Dataset, Run, RunState
+from labeling.models import Dataset, Run, RunKind, RunState
 
 ALIVE = (RunState.QUEUED, RunState.RUNNING)
 # A healthy run reports twice a second; after this long without a word something is wrong.
@@ -47,6 +47,11 @@ class RunProgress:
 def latest_runs(dataset: Dataset, *, limit: int = 5) -> list[RunProgress]:
     """The last runs of a dataset, newest first; two SQL queries at most."""
     return _progress_of(dataset.runs.order_by("-id")[:limit])
+
+
+def latest_run_of(dataset: Dataset, kind: RunKind) -> RunProgress | None:
+    """The newest run of a kind, None before the first; two SQL queries."""
+    return next(iter(_progress_of(dataset.runs.filter(kind=kind).order_by("-id")[:1])), None)
 
 
 def runs_of(datasets: QuerySet[Dataset], *, before: int | None = None, limit: int = 50) -> list[RunProgress]:

@@ -5,8 +5,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from labeling.access import access_dataset
+from labeling.models import QueueOrder
 from labeling.queries import overview as queries
+from labeling.queries.audits import audit_state
 from labeling.queries.runs import latest_runs
+from reviewer import charts
 from reviewer.http import PersonRequest
 
 
@@ -20,6 +23,9 @@ def overview(request: PersonRequest, slug: str) -> HttpResponse:
             "access": access,
             "dataset": access.dataset,
             "overview": queries.overview(access.dataset),
+            "audit": audit_state(access.dataset),
+            "pictures": charts.pictures(access.dataset),
+            "orders": QueueOrder.choices,
             "runs": latest_runs(access.dataset),
         },
     )

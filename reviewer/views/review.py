@@ -16,6 +16,7 @@ from labeling.errors import LabelingError
 from labeling.models import SPLITS, Claim, ReviewItem, Verdict, VerdictKind
 from labeling.queries import queue
 from labeling.queue_filter import QueueFilter
+from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh
 from reviewer.forms import KeyForm, VerdictForm
 from reviewer.http import PersonRequest, go_to, page_or_part, wants_part
 
@@ -59,6 +60,8 @@ def verdict(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
         )
     except LabelingError as error:
         return _next(request, access, problem=str(error))
+    keep_estimate_fresh(access.dataset, audit=saved.blind)
+    keep_ranking_fresh(access.dataset, request.user)
     return _next(request, access, saved=_in_words(saved))
 
 

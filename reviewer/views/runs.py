@@ -86,6 +86,12 @@ def find_issues(request: PersonRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
+def rerank(request: PersonRequest, slug: str) -> HttpResponse:
+    """Rank the open images again with the labels as they are now."""
+    return _start(request, access_dataset(request.user, slug, *ENGINEERS), RunKind.RERANK)
+
+
+@require_POST
 def order_queue(request: PersonRequest, slug: str) -> HttpResponse:
     """Choose the strategy by which the queue is ordered."""
     access = access_dataset(request.user, slug, *ENGINEERS)

@@ -47,6 +47,7 @@ LOOKS = (
 PAGES = {
     "datasets": "/",
     "overview": "/d/demo/",
+    "duplicates": "/d/demo/duplicates/",
     "images": "/d/demo/images/",
     "image": "/d/demo/images/{image}/",
     "releases": "/d/demo/releases/",
@@ -117,7 +118,7 @@ def prepare(site: Site, browser: Browser) -> None:
                 correct_one(page, truth)
             leave(page, site)
             if name == REVIEWER:
-                open_review(page, site, "?split=test")
+                open_review(page, site, "?split=train")
                 page.keyboard.press("u")
                 expect(page.locator("#save-state")).to_contain_text("second person")
                 leave(page, site)

@@ -13,6 +13,7 @@ from tests.builders import make_dataset
 def images(**columns: object) -> Orderable:
     facts = {
         "label_quality": [0.1, 0.1, 0.1, 0.9],
+        "risk": [0.9, 0.9, 0.9, 0.1],
         "suspected": [True, True, True, False],
         "evaluation": [False, True, False, True],
         "given_rank": [0, 0, 3, 0],
@@ -43,7 +44,7 @@ def test_label_quality_alone_is_the_plain_ranking() -> None:
 
 
 def test_a_probability_of_being_wrong_of_nothing_costs_nothing() -> None:
-    assert expected_cost(images(label_quality=[1.0] * 4)).tolist() == [0.0] * 4
+    assert expected_cost(images(risk=[0.0] * 4)).tolist() == [0.0] * 4
 
 
 def test_the_order_is_changed_from_what_is_stored_and_stays_for_the_next_ranking(dataset: Dataset) -> None:

@@ -1,0 +1,200 @@
+"""Geometry of the overview's pictures: numbers to coordinates, so that templates only draw.
+
+All charts are `WIDTH` × `HEIGHT` units with room for axis labels; y grows downwards, as in SVG.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from labeling.models import Dataset
+from labeling.queries.pictures import CurvePoint, QualityBin, cleaning_curve, quality_histogram
+from labeling.queries.sources import SourceRow, source_list
+
+WIDTH, HEIGHT = 480, 200
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 28
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A label at a place of an axis."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of the histogram; `done_y` and `done_height` are its reviewed part, from the ground up."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    done_y: float
+    done_height: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Histogram:
+    bars: tuple[Bar, ...]
+    ticks: tuple[Tick, ...]
+    levels: tuple[Tick, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    ground: int = HEIGHT - BOTTOM
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve as the `points` of a polyline, and the area below it."""
+
+    points: str
+    area: str
+    ticks: tuple[Tick, ...]
+    levels: tuple[Tick, ...]
+    end_x: float
+    end_y: float
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    ground: int = HEIGHT - BOTTOM
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """A rate as a dot with its interval as a whisker."""
+
+    y: int
+    name: str
+    low_x: float
+    x: float
+    high_x: float
+    noisier: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class Intervals:
+    rows: tuple[IntervalRow, ...]
+    ticks: tuple[Tick, ...]
+    height: int
+    ground: int
+    width: int = WIDTH
+    left: int = 168
+    right: int = WIDTH - RIGHT
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the overview draws; None where there is nothing to draw yet."""
+
+    bins: tuple[QualityBin, ...]
+    quality: Histogram | None
+    curve: Line | None
+    last: CurvePoint | None
+    noise: Intervals | None
+
+
+def pictures(dataset: Dataset) -> Pictures:
+    bins, points = quality_histogram(dataset), cleaning_curve(dataset)
+    noise = intervals(source_list(dataset).sources)
+    return Pictures(bins, histogram(bins), curve(points), points[-1] if points else None, noise)
+
+
+def histogram(bins: Sequence[QualityBin]) -> Histogram | None:
+    """Label quality on x, images on y by the square root, so that the few suspected ones can be seen; None if empty."""
+    most = max((one.items for one in bins), default=0)
+    if not most:
+        return None
+    step = (WIDTH - LEFT - RIGHT) / len(bins)
+    ground, room = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
+
+    def tall(items: int) -> float:
+        return round(room * math.sqrt(items / most), 1)
+
+    bars = tuple(
+        Bar(
+            x=round(LEFT + place * step + 1, 1),
+            y=ground - tall(one.items),
+            width=round(step - 2, 1),
+            height=tall(one.items),
+            # The share of the bar, not of the root: half reviewed looks half filled.
+            done_y=round(ground - tall(one.items) * one.settled / max(one.items, 1), 1),
+            done_height=round(tall(one.items) * one.settled / max(one.items, 1), 1),
+            title=f"{one.low:.2f} to {one.high:.2f}: {one.items:,} images, {one.settled:,} reviewed",
+        )
+        for place, one in enumerate(bins)
+    )
+    across = tuple(
+        Tick(round(LEFT + share * (WIDTH - LEFT - RIGHT), 1), f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1)
+    )
+    return Histogram(bars, across, tuple(Tick(ground - tall(level), f"{level:,}") for level in _levels(most)))
+
+
+def curve(points: Sequence[CurvePoint]) -> Line | None:
+    """Reviews on x, errors found on y; None before the first review."""
+    if len(points) < 2:
+        return None
+    last = points[-1]
+    top = max(last.errors, 1)
+    ground, room = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
+
+    def x(reviews: int) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * reviews / last.reviews, 1)
+
+    def y(errors: int) -> float:
+        return round(ground - room * errors / top, 1)
+
+    path = " ".join(f"{x(one.reviews)},{y(one.errors)}" for one in points)
+    return Line(
+        points=path,
+        area=f"{LEFT},{ground} {path} {x(last.reviews)},{ground}",
+        ticks=tuple(Tick(x(level), f"{level:,}") for level in _levels(last.reviews)),
+        levels=tuple(Tick(y(level), f"{level:,}") for level in _levels(top)),
+        end_x=x(last.reviews),
+        end_y=y(last.errors),
+    )
+
+
+def intervals(sources: Sequence[SourceRow], *, shown: int = 12) -> Intervals | None:
+    """The noisiest sources of which the audit knows; None where it knows of none."""
+    known = [(row, row.noise) for row in sources if row.noise]
+    known.sort(key=lambda pair: -pair[1]["rate"]["point"])
+    known = known[:shown]
+    if not known:
+        return None
+    most = max(noise["rate"]["high"] for _, noise in known) or 1.0
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if most / step <= 4 or step == 1.0)
+    left, right, ground = 168, WIDTH - RIGHT, TOP + 24 * len(known)
+
+    def x(rate: float) -> float:
+        return round(left + (right - left) * rate / most, 1)
+
+    rows = tuple(
+        IntervalRow(
+            y=TOP + 24 * place + 12,
+            name=row.source.name if len(row.source.name) <= 24 else f"{row.source.name[:23]}…",
+            low_x=x(noise["rate"]["low"]),
+            x=x(noise["rate"]["point"]),
+            high_x=x(noise["rate"]["high"]),
+            noisier=noise["noisier"],
+            title=f"{row.source.name}: {noise['rate']['point']:.1%} wrong labels, "
+            f"{noise['rate']['low']:.1%} to {noise['rate']['high']:.1%}",
+        )
+        for place, (row, noise) in enumerate(known)
+    )
+    ticks = tuple(Tick(x(step * number), f"{100 * step * number:g} %") for number in range(int(most / step) + 1))
+    return Intervals(rows, ticks, height=ground + BOTTOM, ground=ground)
+
+
+def _levels(most: int) -> list[int]:
+    """Zero and up to four round numbers up to `most`."""
+    step = 1
+    while most / step > 4:
+        step = step * 5 // 2 if str(step).startswith("2") else step * 2
+    return list(range(0, most + 1, step))
