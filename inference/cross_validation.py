@@ -38,6 +38,7 @@ LINEAR, VOTE = "logistic regression on embeddings", "nearest-neighbour vote on e
 OWN_OPINION = "the scoring model itself"
 """Names of the members."""
 
+_BLOCK = 256
 _FLOOR = 1e-6
 _MAX_POWER = 10.0
 _EVIDENCE = 20_000
@@ -193,13 +194,20 @@ def refit(
     Args, Raises: as in `out_of_sample`. An image that is no longer part of the set is best passed as unlabelled (-1):
         without its row these are other embeddings.
     """
-    plan = assign_folds(labels, n_classes=n_classes, groups=groups, folds=folds, seed=seed, class_names=class_names)
-    sources = _sources(embeddings, len(plan.labels))
-    key = fingerprint(sources, plan.groups, n_classes, folds, seed)
+    known, ids = _checked_labels(labels, groups, n_classes, folds)
+    sources = _sources(embeddings, len(known))
+    key = fingerprint(sources, ids, n_classes, folds, seed)
     kept = read_state(state, key)
-    if kept is not None and kept.folds == plan.folds:
-        plan = Plan(plan.labels, plan.groups, kept.fold, plan.folds, plan.prior, plan.notes)
-    else:
+    plan = assign_folds(
+        known,
+        n_classes=n_classes,
+        groups=ids,
+        folds=folds,
+        seed=seed,
+        class_names=class_names,
+        known=None if kept is None else kept.fold,
+    )
+    if kept is not None and kept.folds != plan.folds:
         kept = None
     return _judge(sources, plan, kept, key, _names(class_names, n_classes), further, state, combine, progress)
 
@@ -255,24 +263,24 @@ def assign_folds(
     folds: int = 5,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
+    known: Int8Array | None = None,
 ) -> Plan:
     """Check the labels and deal near-duplicate groups into folds, every class alike.
 
-    Args, Raises: as in `out_of_sample`.
+    Args, Raises: as in `out_of_sample`; and
+        known: (N,) the folds of these groups from an earlier call, kept where there still are as many.
     """
-    given = np.asarray(labels)
-    together = np.arange(len(given)) if groups is None else np.asarray(groups)
-    _check_labels(given, together, n_classes, folds)
-    known, ids = given.astype(np.int64), together.astype(np.int64)
-    counts = np.bincount(known[known != UNLABELLED], minlength=n_classes)
-    _check_enough(known, ids, counts)
-    notes = _notes_on_labels(counts, len(known), _names(class_names, n_classes))
-    labelled_groups = len(np.unique(ids[known != UNLABELLED]))
+    checked, ids = _checked_labels(labels, groups, n_classes, folds)
+    counts = np.bincount(checked[checked != UNLABELLED], minlength=n_classes)
+    _check_enough(checked, ids, counts)
+    notes = _notes_on_labels(counts, len(checked), _names(class_names, n_classes))
+    labelled_groups = len(np.unique(ids[checked != UNLABELLED]))
     if labelled_groups < folds:
         notes.append(f"{labelled_groups} folds instead of {folds}: the labelled images form only so many groups.")
         folds = labelled_groups
-    fold = stratify_groups(known, ids, [1 / folds] * folds, seed=seed)
-    return Plan(known, ids, fold, folds, counts / counts.sum(), tuple(notes))
+    if known is None or int(known.max()) + 1 != folds:
+        known = stratify_groups(checked, ids, [1 / folds] * folds, seed=seed)
+    return Plan(checked, ids, known, folds, counts / counts.sum(), tuple(notes))
 
 
 def with_prior(probabilities: AnyFloatArray, learned: BoolArray, prior: Float64Array) -> Float32Array:
@@ -341,10 +349,7 @@ def _fit_source(
     part: Sequence[AnyFloatArray], plan: Plan, weights: Float64Array, kept: SourceState | None
 ) -> _FittedSource:
     """The members of one model's embeddings: both; or the linear head alone, of several models' joined."""
-    features = np.concatenate(part, axis=1, dtype=np.float32)  # A copy: it is transformed in place.
-    usable: BoolArray = np.asarray(np.isfinite(features).all(axis=1))
-    features[~usable] = 0
-    _power_transform(features)
+    features, usable = _power_transformed(part)
     notes = []
     if not usable.any():
         raise ArrayRefused("expected an embedding of one image at least, received none: score the images again")
@@ -426,7 +431,11 @@ def _names(class_names: Sequence[str] | None, n_classes: int) -> list[str]:
     return names
 
 
-def _check_labels(labels: AnyIntArray, ids: AnyIntArray, n_classes: int, folds: int) -> None:
+def _checked_labels(
+    given: AnyIntArray, groups: AnyIntArray | None, n_classes: int, folds: int
+) -> tuple[Int64Array, Int64Array]:
+    labels = np.asarray(given)
+    ids = np.arange(len(labels)) if groups is None else np.asarray(groups)
     if labels.ndim != 1 or ids.shape != labels.shape:
         raise ArrayRefused(f"expected as many groups as labels, received {ids.shape} and {labels.shape}")
     if n_classes < 2 or folds < 2 or folds > 100:
@@ -437,6 +446,7 @@ def _check_labels(labels: AnyIntArray, ids: AnyIntArray, n_classes: int, folds: 
         raise ArrayRefused(
             f"expected labels -1 to {n_classes - 1}, received {int(labels.min())} to {int(labels.max())}"
         )
+    return labels.astype(np.int64), ids.astype(np.int64)
 
 
 def _check_enough(labels: AnyIntArray, groups: AnyIntArray, counts: AnyIntArray) -> None:
@@ -470,8 +480,15 @@ def _notes_on_lost_classes(plan: Plan, names: list[str]) -> list[str]:
     return [f"Classes with too few images to learn from in every fold (a prior was used there): {shown}."]
 
 
-def _power_transform(features: Float32Array) -> None:
-    negative = features < 0
-    np.abs(features, out=features)
-    np.sqrt(features, out=features)
-    np.negative(features, out=features, where=negative)
+def _power_transformed(part: Sequence[AnyFloatArray]) -> tuple[Float32Array, BoolArray]:
+    """sign(x)·√|x| of all columns side by side, and which rows are finite; the others become 0."""
+    features = np.empty((len(part[0]), sum(one.shape[1] for one in part)), dtype=np.float32)
+    usable = np.empty(len(features), dtype=bool)
+    for start in range(0, len(features), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        block = np.concatenate([one[rows] for one in part], axis=1, dtype=np.float32)
+        finite = np.isfinite(block).all(axis=1)
+        block[~finite] = 0
+        features[rows] = np.copysign(np.sqrt(np.abs(block)), block)
+        usable[rows] = finite
+    return features, usable
