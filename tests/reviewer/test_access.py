@@ -16,6 +16,9 @@ MEMBER_PAGES = [
     "/d/looks/images/{image}/",
     "/d/looks/images/{image}/file",
     "/d/looks/releases/",
+    "/d/looks/duplicates/",
+    "/d/looks/sources/",
+    "/d/looks/audit/",
     "/runs/{run}/",
 ]
 POSTS = [
@@ -26,6 +29,15 @@ POSTS = [
     "/d/looks/review/undo/",
     "/d/looks/review/leave/",
     "/d/looks/review/{item}/skip/",
+    "/d/looks/review/{item}/separate/",
+    "/d/looks/order/",
+    "/d/looks/rerank/",
+    "/d/looks/settings/quality/",
+    "/d/looks/audit/draw/",
+    "/d/looks/audit/estimate/",
+    "/d/looks/duplicates/{image}/decide/",
+    "/d/looks/sources/1/decide/",
+    "/d/looks/bulk/1/revert/",
     "/d/looks/review/{item}/verdict/",
     "/runs/{run}/stop/",
 ]
