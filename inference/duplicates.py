@@ -17,7 +17,8 @@ one or two others. Of copies cropped by 5, 10 and 20 % of their sides 71, 28 and
 and 1 %), of copies with a border 4 %: neither hash nor this embedding stands a border. 99.7 % of the grouped are
 copies of their centre. 14 of the 8,000 were grouped, all that were looked at rightly: CIFAR-10 holds copies. Plain
 phash with at most 8 bits groups 35 of them, with 10 bits 105, and finds 64 or 75 % of the copies cropped by 5 %.
-The limits were set so that none of the demo's drawings that only share a motif are grouped by their embeddings.
+The limits were chosen on these same pictures, and so that none of the demo's drawings that only share a motif are
+grouped by their embeddings.
 
 Pictures with hardly any structure (flat areas, a lone line) share their hashes by accident: below `MIN_DHASH_BITS`
 bits set, or unset, only the same pixels, or bytes, count as a duplicate. No photograph of the 8,000 was below it.
