@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ from inference.predict import available_cores
 from inference.preprocess import decode, find_profile, prepare
 from inference.splits import stratify_groups
 from inference.train import Epoch, Lesson, Recipe, predict, train, trainable_network
-from inference.types import AnyFloatArray, AnyIntArray, BoolArray, Float64Array, Int64Array
+from inference.types import AnyFloatArray, AnyIntArray, BoolArray, Float32Array, Float64Array, Int64Array
 
 MEMBER = "fine-tuned network"
 VERSION = 1
@@ -111,7 +112,8 @@ def fine_tune(
         paths: N image files.
         labels: (N,) class indices 0..K−1, or -1 for an unlabelled image, which is judged and not learned from.
         n_classes: K.
-        into: a folder for this kind of work; a folder of its own is made in it, and kept for the next call.
+        into: a folder for fine-tuning of this dataset and model alone: what an earlier call with other labels left in
+            it is removed. Answers stay for the next call; prepared pictures go when the last fold is done.
         groups: (N,) near-duplicate group ids; a group stays in one fold.
         weights: (N,) how much an image counts, 1 where nothing is said.
         folds, fold_seed: as in `out_of_sample`.
@@ -332,6 +334,7 @@ def _work(folder: Path) -> None:
             probabilities = with_prior(said, learned, prior)
         write_arrays(_answer_file(folder, number), {"rows": held_out, "probabilities": probabilities})
         checkpoint.unlink(missing_ok=True)
+    (folder / _IMAGES).unlink(missing_ok=True)
 
 
 def load_network(original: Original) -> tuple[Any, str]:
@@ -367,7 +370,7 @@ def _prepared(
     """The prepared pictures as a memory map, and which of them cannot be read. Made once a folder."""
     paths = [Path(path) for path in request["paths"]]
     facts = folder / _PREPARED
-    if not facts.is_file():
+    if not (facts.is_file() and (folder / _IMAGES).is_file()):
         side, notes = _agreed_side(request["side"], paths, original, network, embedding_layer, own)
         refused = _prepare_all(folder / _IMAGES, paths, original.profile, side)
         _write_json(facts, {"side": side, "unread": refused, "notes": notes})
@@ -404,22 +407,27 @@ def _sides(paths: list[Path]) -> list[int]:
 
 
 def _prepare_all(out: Path, paths: list[Path], profile: str, side: int) -> list[int]:
-    images = np.memmap(out, dtype=np.float16, mode="w+", shape=(len(paths), side, side, 3))
+    """Write all pictures one behind the other; the row numbers of those that cannot be read, which are black."""
 
-    def place(row: int) -> int | None:
+    def prepared(path: Path) -> Float32Array | None:
         try:
-            images[row] = prepare(decode(paths[row]), profile, (side, side))
+            return prepare(decode(path), profile, (side, side))
         except ImageRefused:
-            return row
-        return None
+            return None
 
     unread: list[int] = []
-    with ThreadPoolExecutor(available_cores()) as pool:
+    black = np.zeros((side, side, 3), dtype=np.float16)
+    # Written, not mapped: a disk that is full then says so.
+    with ThreadPoolExecutor(available_cores()) as pool, out.open("wb") as file:
         for start in range(0, len(paths), _CHUNK):
-            rows = range(start, min(start + _CHUNK, len(paths)))
-            unread += [row for row in pool.map(place, rows) if row is not None]
-            _say(prepared=rows.stop, of=len(paths))
-    images.flush()
+            chunk = paths[start : start + _CHUNK]
+            for row, picture in enumerate(pool.map(prepared, chunk), start):
+                if picture is None:
+                    unread.append(row)
+                file.write((black if picture is None else picture.astype(np.float16)).tobytes())
+            _say(prepared=start + len(chunk), of=len(paths))
+        file.flush()
+        os.fsync(file.fileno())
     return unread
 
 
