@@ -62,7 +62,7 @@ def test_of_very_many_images_a_sample_votes_about_as_well(monkeypatch: pytest.Mo
     features, labels = two_places(600)
     prior = np.array([0.5, 0.5])
     everyone = vote(found(features), labels, np.ones(600), prior)
-    monkeypatch.setattr(neighbours, "MAX_REFERENCES", 200)
+    monkeypatch.setattr(neighbour_vote, "MAX_REFERENCES", 200)
     near = found(features)
     assert len(np.unique(near.rows)) <= 200
     sample = vote(near, labels, np.ones(600), prior)
