@@ -28,6 +28,9 @@ HEARTBEAT_SECONDS = 10.0
 FOREIGN_HEARTBEAT = timedelta(minutes=2)
 _REPORT_EVERY = 0.5
 
+# Kinds that write the same rows exclude each other.
+_AT_WORK_ON = {RunKind.RERANK: RunKind.FIND_ISSUES, RunKind.REORDER: RunKind.FIND_ISSUES}
+
 Listener = Callable[[int, int | None, str], None]
 
 
@@ -186,12 +189,12 @@ def _beating_heart(run: Run) -> Iterator[None]:
 @contextmanager
 def _run_lock(dataset: Dataset, kind: RunKind) -> Iterator[None]:
     settings.LOCKS_ROOT.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.LOCKS_ROOT / f"run-{dataset.pk}-{kind}.lock")
+    lock = FileLock(settings.LOCKS_ROOT / f"run-{dataset.pk}-{_AT_WORK_ON.get(kind, kind)}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise RunInProgress(
-            f"A run of the kind “{kind.label}” is already working on {dataset.slug}. "
+            f"A run of the kind “{_AT_WORK_ON.get(kind, kind).label}” is already working on {dataset.slug}. "
             "Wait for it, or stop it on its page."
         ) from None
     try:

@@ -307,3 +307,31 @@ def test_another_method_is_kept_for_the_next_reranking(scored: tuple[Dataset, Mo
         find_issues(dataset, HowToFind(method="confidence_weighted_entropy", adjusted=True))
     with pytest.raises(WrongUsage, match="Each model is named once"):
         find_issues(dataset, HowToFind(models=("nsfwjs-mobilenet-v2",) * 2))
+
+
+def test_images_that_are_all_the_same_cannot_be_judged_and_the_run_says_why() -> None:
+    dataset = make_dataset("set")
+    images = add_images(dataset, 40)
+    same = images[0]
+    dataset.images.update(phash=same.phash, dhash=same.dhash, pixel_sha256="a" * 64)
+    score_with(register("nsfwjs-mobilenet-v2", dataset), dataset, images, np.zeros(40, dtype=int), blur=0.0)
+    with pytest.raises(WrongUsage, match="near-duplicate groups"):
+        find_issues(dataset)
+    run = Run.objects.get(kind=RunKind.FIND_ISSUES)
+    assert run.state == RunState.FAILED
+    assert "cannot be judged" in run.error
+
+
+def test_a_class_with_fewer_images_than_folds_is_judged_and_noted() -> None:
+    dataset = make_dataset("set")
+    images = add_images(dataset, 62)
+    classes = class_list(dataset)
+    # Two images of the last class, sixty of two others; the given label of an image never changes, so they are deleted.
+    rare = [one for one in images if one.given_class == classes[4]]
+    Image.objects.filter(pk__in=[one.pk for one in rare[2:]]).delete()
+    kept = list(dataset.images.order_by("pk"))
+    true = np.array([classes.index(one.given_class) for one in kept])
+    score_with(register("nsfwjs-mobilenet-v2", dataset), dataset, kept, true)
+    summary = find_issues(dataset)
+    assert summary.ranked == len(kept)
+    assert summary.folds == 5

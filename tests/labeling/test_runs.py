@@ -139,3 +139,12 @@ def test_errors_of_winnow_end_a_run_with_their_own_words(plain: Dataset) -> None
     with pytest.raises(LabelingError), running(dataset=plain, kind=RunKind.SCORE, parameters={}):
         raise LabelingError("Expected this, received that.")
     assert Run.objects.get().error == "Expected this, received that."
+
+
+def test_a_ranking_and_a_reranking_exclude_each_other(dataset: Dataset) -> None:
+    with (
+        running(dataset=dataset, kind=RunKind.FIND_ISSUES, parameters={}),
+        pytest.raises(RunInProgress, match="find issues"),
+        running(dataset=dataset, kind=RunKind.RERANK, parameters={}),
+    ):
+        pass

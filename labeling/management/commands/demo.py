@@ -15,6 +15,6 @@ class Command(WinnowCommand):
     def say(self, summary: DemoSummary) -> str:
         return (
             f"The first {summary.first} of {summary.images} ranked images hold {summary.found_first} of the "
-            f"{summary.planted} planted errors; the first 12 % hold {summary.found_share:.0%}. "
+            f"{summary.planted} planted errors; the first 8 % hold {summary.found_share:.0%}. "
             f"The truth is in {summary.truth}."
         )
