@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ def one_node_cluster() -> Iterator[Any]:
             yield made
         finally:
             made.shutdown()  # type: ignore[no-untyped-call]
+            gc.collect()  # Here, where Ray's leftovers are forgiven, and not in the next test.
 
 
 def write_crops(folder: Path, photographs: tuple[Path, ...], count: int) -> list[Path]:

@@ -99,7 +99,7 @@ def running_site() -> Iterator[Site]:
             yield Site(f"http://127.0.0.1:{port}", found.group(), home)
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=30)
+            process.communicate(timeout=90)
 
 
 def launch(playwright: Playwright) -> Browser:

@@ -279,7 +279,7 @@ def test_the_deciding_keys_save_what_the_help_panel_says(sit: Sit, weather: Weat
 
     desk.page.keyboard.press("?")
     told = {kbd.strip() for kbd in desk.page.locator("#help kbd").all_inner_texts()}
-    assert told == {"1", "3", "Enter", "K", "U", "X", "S", "Z", "Space", "B", "Esc", "?"}
+    assert told == {"1", "3", "Enter", "K", "U", "X", "D", "S", "Z", "Space", "B", "Esc", "?"}
 
 
 def test_nothing_moves_from_one_image_to_the_next(sit: Sit) -> None:

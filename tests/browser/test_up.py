@@ -104,7 +104,7 @@ def test_one_s_own_folder_is_prepared_once_and_a_second_start_redoes_nothing(tmp
     assert "Scoring" not in said
     assert time.monotonic() - begun < 30
     third.send_signal(signal.SIGINT)
-    out, _ = third.communicate(timeout=30)
+    out, _ = third.communicate(timeout=90)
     assert third.returncode == 0
     assert "All work is saved" in out
 

@@ -65,7 +65,7 @@ class TestOnACluster:
             def kill_a_node(done: int, total: int | None, stage: str) -> None:
                 if worked_on or done < 200:
                     return
-                deadline = time.monotonic() + 120
+                deadline = time.monotonic() + 400
                 while doomed.node_id not in worked_on and time.monotonic() < deadline:
                     actors = ray._private.state.actors().values()
                     worked_on.update(actor["Address"]["NodeID"] for actor in actors if actor["State"] == "ALIVE")
