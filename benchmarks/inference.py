@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.commands import CHECKOUT, Home
+from benchmarks.commands import CHECKOUT, LAUNCHER, Home
 from benchmarks.photographs import photographs, write_jpegs
 from benchmarks.results import Row, show
 from inference.models import catalogue, npm
@@ -28,12 +28,21 @@ from inference.preprocess import PROFILES, decode, prepare
 from inference.serving import ServingPredictor
 
 STARTER = "nsfwjs-mobilenet-v2"
+INCEPTION = "nsfwjs-inception-v3"
 ROUNDS = 5
 IMAGES = 2000
 PART = 500
 """Images of one timing of the model alone, of decoding alone, and of the sizes besides 640×480."""
 
 SINGLES = 40
+LARGE_ROUNDS = 3
+LARGE_IMAGES = 16
+"""Ready images of one timing of a compiled large model; Keras is asked for a batch of 32."""
+
+NO_VIT = "WINNOW_BENCH_NO_VIT"
+"""Environment variable: set where the memory that converting ViT-B/16 takes is not there."""
+
+KERAS_ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 Timing = Callable[[], float]
 
 
@@ -51,6 +60,8 @@ def run() -> None:
                 *throughput_rows(folder, place),
                 *memory_rows(place),
                 *single_rows(folder, place),
+                *inception_rows(place),
+                *vit_rows(place),
                 *reduced_scale_rows(folder),
                 *import_rows(),
             ],
@@ -62,7 +73,7 @@ def throughput_rows(folder: Path, place: Path) -> list[Row]:
     files = write_jpegs(place / "640x480", IMAGES, (640, 480))
     paths = sorted(files.iterdir())
     busy = Bystanders()
-    with keras_peer(place / "package.tgz") as ask:
+    with keras_peer(str(place / "package.tgz"), STARTER) as ask:
         rates = interleaved(
             {
                 "whole": lambda: IMAGES / timed(lambda: score(folder, paths)),
@@ -119,7 +130,7 @@ def single_rows(folder: Path, place: Path) -> list[Row]:
     cores = available_cores()
     model = CompiledModel.open(folder, threads=cores)
     image = np.zeros((1, model.sidecar.input_height, model.sidecar.input_width, 3), dtype=np.float32)
-    with keras_peer(place / "package.tgz") as ask, ServingPredictor(folder) as predictor:
+    with keras_peer(str(place / "package.tgz"), STARTER) as ask, ServingPredictor(folder) as predictor:
         rates = interleaved(
             {
                 "tensor": lambda: SINGLES / timed(lambda: repeat(lambda: model.predict(image))),
@@ -150,6 +161,67 @@ def single_rows(folder: Path, place: Path) -> list[Row]:
             f"{middle['clients']:,.0f} images/s by {predictor.interpreters} interpreters",
         ),
     ]
+
+
+def inception_rows(place: Path) -> list[Row]:
+    """InceptionV3, where arithmetic is nearly all of the work: the compiled model alone against Keras."""
+    var = CHECKOUT / "var"
+    folder = fetch_model(INCEPTION, var / "models", cache=var / "cache").path
+    return [_large_model_row("InceptionV3 299", folder, str(place / "package.tgz"), INCEPTION)]
+
+
+def vit_rows(place: Path) -> list[Row]:
+    """ViT-B/16 with random weights: what registering such a file takes, and the compiled model alone against Keras."""
+    if os.environ.get(NO_VIT):
+        print(f"ViT-B/16 is left out: {NO_VIT} is set.")
+        return []
+    out, report = place / "vit", place / "vit-cost.json"
+    out.mkdir()
+    said = subprocess.run(
+        [sys.executable, str(LAUNCHER), str(report), sys.executable, "-m", "benchmarks.vit", str(out)],
+        cwd=CHECKOUT,
+        env=os.environ | KERAS_ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    ).stdout
+    cost = json.loads(report.read_text(encoding="utf-8"))
+    if cost["code"] != 0:
+        raise RuntimeError(f"benchmarks.vit ended with {cost['code']}: run `python -m benchmarks.vit OUT` to see why")
+    facts = json.loads(said.strip().splitlines()[-1])
+    drift = facts["drift"]
+    return [
+        Row(
+            "registering ViT-B/16 224, a .keras file",
+            f"{cost['seconds']:,.0f} s, {cost['peak_megabytes']:,.0f} MB",
+            "",
+            f"{facts['parameters']:,} random weights, runs in {facts['runtime']}, drift "
+            f"{drift['max_probability']:.1g} on {drift['probes']} probes; the peak is the converting process's",
+        ),
+        _large_model_row("ViT-B/16 224", Path(facts["folder"]), str(out / "vit.keras")),
+    ]
+
+
+def _large_model_row(name: str, folder: Path, *model: str) -> Row:
+    # Opened before the clock starts: checking and packing hundreds of megabytes would count as much as a few images.
+    models = [CompiledModel.open(folder) for _ in range(available_cores())]
+    with keras_peer(*model) as ask:
+        rates = interleaved(
+            {
+                "ours": lambda: LARGE_IMAGES / timed(lambda: opened_models_alone(models, LARGE_IMAGES)),
+                "keras": lambda: 1 / ask("batch", "32"),
+            },
+            LARGE_ROUNDS,
+        )
+    middle = {side: statistics.median(values) for side, values in rates.items()}
+    return Row(
+        f"the compiled model alone, {name}, against `model.predict`",
+        f"{ratio(rates['ours'], rates['keras']):.1f} ×",
+        "",
+        f"{middle['ours']:,.1f} and {middle['keras']:,.1f} images/s (in batches of 32), ready tensors, both on all "
+        f"cores, interleaved, median of {LARGE_ROUNDS}",
+    )
 
 
 def reduced_scale_rows(folder: Path) -> list[Row]:
@@ -272,19 +344,24 @@ def score(folder: Path, paths: list[Path]) -> None:
 
 
 def model_alone(folder: Path, images: int) -> None:
-    """One single-thread interpreter a core, each answering its share of ready tensors."""
+    """One single-thread interpreter a core, each opened and answering its share of ready tensors."""
     cores = available_cores()
-
-    def answer(share: int) -> None:
-        model = CompiledModel.open(folder)
-        image = np.random.default_rng(0).random(
-            (1, model.sidecar.input_height, model.sidecar.input_width, 3), dtype=np.float32
-        )
-        for _ in range(share):
-            model.predict(image)
-
     with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(answer, [images // cores] * cores))
+        list(pool.map(lambda share: answer_alone(CompiledModel.open(folder), share), [images // cores] * cores))
+
+
+def opened_models_alone(models: list[CompiledModel], images: int) -> None:
+    """The same with interpreters that are open already."""
+    with ThreadPoolExecutor(len(models)) as pool:
+        list(pool.map(answer_alone, models, [images // len(models)] * len(models)))
+
+
+def answer_alone(model: CompiledModel, images: int) -> None:
+    image = np.random.default_rng(0).random(
+        (1, model.sidecar.input_height, model.sidecar.input_width, 3), dtype=np.float32
+    )
+    for _ in range(images):
+        model.predict(image)
 
 
 def decode_alone(folder: Path, paths: list[Path]) -> None:
@@ -312,12 +389,12 @@ def timed(call: Callable[[], None]) -> float:
     return time.perf_counter() - begun
 
 
-def interleaved(timings: dict[str, Timing]) -> dict[str, list[float]]:
-    """Each timing once unseen, then `ROUNDS` times in turn, so that a machine that slows down slows all of them."""
+def interleaved(timings: dict[str, Timing], rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Each timing once unseen, then `rounds` times in turn, so that a machine that slows down slows all of them."""
     for timing in timings.values():
         timing()
     measured: dict[str, list[float]] = {name: [] for name in timings}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, timing in timings.items():
             measured[name].append(timing())
     return measured
@@ -359,11 +436,12 @@ class Bystanders:
 
 
 @contextmanager
-def keras_peer(package: Path) -> Iterator[Callable[..., float]]:
+def keras_peer(*model: str) -> Iterator[Callable[..., float]]:
+    """Ask Keras in a process of its own; `model` as in `benchmarks.keras_peer`: PACKAGE NAME, or a `.keras` file."""
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.keras_peer", str(package)],
+        [sys.executable, "-m", "benchmarks.keras_peer", *model],
         cwd=CHECKOUT,
-        env=os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+        env=os.environ | KERAS_ENVIRONMENT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

