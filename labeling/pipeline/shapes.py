@@ -52,7 +52,7 @@ def _describe(digest: str) -> Halves:
 
 def _read(path: Path) -> dict[str, Halves]:
     try:
-        with np.load(path) as kept:
+        with path.open("rb") as file, np.load(file) as kept:
             rows, digests = kept["shapes"], kept["digests"]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return {}
