@@ -105,7 +105,7 @@ def _body(response: Any) -> bytes:
 def test_the_matrix_opens_the_images_of_a_pair(pictures: Dataset, as_teammate: Client) -> None:
     page = text(as_teammate.get("/d/looks/"))
 
-    assert 'href="/d/looks/review/?given=drawings&amp;suggested=hentai&amp;everything=1"' in page
+    assert 'href="/d/looks/review/grid/?given=drawings&amp;suggested=hentai"' in page
 
 
 def test_the_overview_counts_standing_verdicts_only(pictures: Dataset, teammate: Person) -> None:
