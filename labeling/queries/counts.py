@@ -10,8 +10,10 @@ T = TypeVar("T")
 
 # Below this a count is taken anew each time, so small datasets always show the latest number.
 CHEAP_SECONDS = 0.02
-# A count that took t is kept for this many times t: at most half a percent of the time goes into it.
+# A count that took t is kept for this many times t: about half a percent of the time goes into it.
 KEEP_TIMES = 200
+# But never longer than this, in seconds.
+LONGEST = 120.0
 _MOST_KEPT = 500
 
 
@@ -51,7 +53,7 @@ class CountKeeper:
             if now - begun >= CHEAP_SECONDS:
                 if len(self._kept) >= _MOST_KEPT:
                     self._kept.clear()
-                self._kept[key] = _Kept(value, now, now + KEEP_TIMES * (now - begun))
+                self._kept[key] = _Kept(value, now, now + min(KEEP_TIMES * (now - begun), LONGEST))
             else:
                 self._kept.pop(key, None)
         return Counted(value, 0.0)

@@ -203,10 +203,12 @@ def matching_images(dataset: Dataset, filters: ExplorerFilter) -> QuerySet[Image
 
 
 def newest_model(dataset: Dataset) -> ModelVersion | None:
-    """The newest model version that scored the dataset, as far as its last ranked image tells."""
-    item = ReviewItem.objects.filter(dataset=dataset).order_by("dataset", "state", "-image").values("image")[:1]
-    known = Prediction.objects.filter(image=item).select_related("model_version").order_by("-model_version_id").first()
-    return known.model_version if known else None
+    """The newest model version that scored the dataset, as far as its last ranked image tells; three SQL queries."""
+    ranked = ReviewItem.objects.filter(dataset=dataset).order_by("-label_quality", "-image")
+    image = ranked.values_list("image", flat=True).first()
+    # Sorted here: asked to sort by model, a planner walks all predictions of a model to find those of one image.
+    scored_by = list(Prediction.objects.filter(image=image).order_by().values_list("model_version", flat=True))
+    return ModelVersion.objects.filter(pk=max(scored_by)).first() if scored_by else None
 
 
 def _rarest(conditions: Sequence[_Condition]) -> tuple[list[int] | None, _Condition | None]:

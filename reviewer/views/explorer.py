@@ -1,7 +1,8 @@
 """The explorer: every image of a dataset by filters, and what is done to a selection of them."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -151,7 +152,7 @@ def _rows(dataset: Dataset, filters: ExplorerFilter) -> Iterator[str]:
     writer = csv.writer(_Echo())
     yield writer.writerow(_COLUMNS)
     listed = matching_images(dataset, filters).order_by("pk")
-    for row in listed.values_list(
+    rows: Iterable[tuple[Any, ...]] = listed.values_list(
         "path",
         "split",
         "source__name",
@@ -163,7 +164,8 @@ def _rows(dataset: Dataset, filters: ExplorerFilter) -> Iterator[str]:
         "item__state",
         "excluded",
         "sha256",
-    ).iterator(chunk_size=2000):
+    ).iterator(chunk_size=2000)
+    for row in rows:
         yield writer.writerow(["" if value is None else value for value in row])
 
 
