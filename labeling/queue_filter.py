@@ -15,7 +15,7 @@ class QueueFilter:
 
     `issue` is a kind of label issue; its images are shown whether their label is suspected or not.
     `everything` goes on past the suspected items, through the whole ranking. `audit` is the dataset's audit sample
-    instead of the ranking, judged blind.
+    instead of the ranking, judged blind. `after` is a place in the queue, (priority, item): only what comes later.
     """
 
     split: str = ""
@@ -24,6 +24,7 @@ class QueueFilter:
     issue: str = ""
     everything: bool = False
     audit: bool = False
+    after: tuple[float, int] | None = None
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "QueueFilter":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from labeling.models import Dataset
 from labeling.queries.pictures import CurvePoint, QualityBin, cleaning_curve, quality_histogram
+from labeling.queries.queue_part import newest_sample
 from labeling.queries.sources import SourceRow, source_list
 
 WIDTH, HEIGHT = 480, 200
@@ -102,7 +103,9 @@ class Pictures:
 
 def pictures(dataset: Dataset) -> Pictures:
     bins, points = quality_histogram(dataset), cleaning_curve(dataset)
-    noise = intervals(source_list(dataset).sources)
+    sample = newest_sample(dataset)
+    # Without an estimate there is no noise to draw, and counting every source's images takes long.
+    noise = intervals(source_list(dataset).sources) if sample and sample.estimate else None
     return Pictures(bins, histogram(bins), curve(points), points[-1] if points else None, noise)
 
 

@@ -13,6 +13,7 @@ from labeling.models import QueueOrder, TaxonomyClass, VerdictKind
 from labeling.models.dataset import Theme
 from labeling.pipeline.cutting import parse_ratios
 from labeling.pipeline.quality_limits import Limit
+from reviewer.http import row_number
 
 RELABEL = "relabel:"
 
@@ -102,6 +103,77 @@ class DecisionForm(forms.Form):
     def parsed(self) -> tuple[Decision, UUID]:
         """The decision and its key. Only after `is_valid()`."""
         return self.cleaned_data["decision"], self.cleaned_data["key"]
+
+
+FIRST, BACK = "first", "back"
+
+
+class SelectionForm(forms.Form):
+    """What to do with images of the explorer, and with which of them.
+
+    `decision` is `keep`, `exclude`, `unsure` (to a second person), `relabel:<class name>`, `first` (in the queue) or
+    `back` (to its place there). `scope` says whether the ticked images are meant or all that match; `expected` how
+    many those were when the page was made.
+    """
+
+    decision = forms.CharField(max_length=120)
+    scope = forms.ChoiceField(choices=[("selected", "the selected ones"), ("matching", "all that match")])
+    expected = forms.IntegerField(min_value=0, required=False)
+    image = forms.TypedMultipleChoiceField(coerce=int, required=False)
+    key = forms.UUIDField()
+
+    def __init__(self, *args: object, classes: list[TaxonomyClass], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._classes = {known.name: known for known in classes}
+        sent = self.data.getlist("image") if isinstance(self.data, QueryDict) else []
+        self.fields["image"].choices = [(pk, pk) for pk in sent if row_number(pk)]  # type: ignore[attr-defined]
+
+    def clean_decision(self) -> Decision | str:
+        text: str = self.cleaned_data["decision"]
+        label = self._classes.get(text.removeprefix(RELABEL)) if text.startswith(RELABEL) else None
+        if label is not None:
+            return Decision(VerdictKind.RELABEL, label)
+        if text in {FIRST, BACK}:
+            return text
+        if text in {VerdictKind.KEEP, VerdictKind.EXCLUDE, VerdictKind.UNSURE}:
+            return Decision(VerdictKind(text), None)
+        raise forms.ValidationError(f"Choose what to do with the images; {text!r} is nothing that can be done.")
+
+    def clean(self) -> dict[str, object]:
+        cleaned: dict[str, object] = super().clean() or self.cleaned_data
+        if cleaned.get("scope") == "selected" and not cleaned.get("image"):
+            raise forms.ValidationError("Select images first, or choose all that match.")
+        return cleaned
+
+    def first_error(self) -> str:
+        _, errors = next(iter(self.errors.items()))
+        return f"Nothing was changed. {errors[0]}"
+
+
+class GridForm(forms.Form):
+    """A page of the grid: the items that were `shown`, those of them that stayed `selected`, and the suggestion."""
+
+    key = forms.UUIDField()
+    label = forms.CharField(max_length=100)
+    shown = forms.TypedMultipleChoiceField(coerce=int)
+    selected = forms.TypedMultipleChoiceField(coerce=int, required=False)
+
+    def __init__(self, *args: object, classes: list[TaxonomyClass], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._classes = {known.name: known for known in classes}
+        for name in ("shown", "selected"):
+            sent = self.data.getlist(name) if isinstance(self.data, QueryDict) else []
+            self.fields[name].choices = [(pk, pk) for pk in sent if row_number(pk)]  # type: ignore[attr-defined]
+
+    def clean_label(self) -> TaxonomyClass:
+        name: str = self.cleaned_data["label"]
+        if name not in self._classes:
+            raise forms.ValidationError(f"Expected one of {', '.join(self._classes)}, received {name!r}.")
+        return self._classes[name]
+
+    def first_error(self) -> str:
+        field, errors = next(iter(self.errors.items()))
+        return f"Nothing was settled: {field}: {errors[0]}"
 
 
 class OrderForm(forms.Form):

@@ -89,6 +89,7 @@ def rank_images(dataset: Dataset, images: Sequence[Image], *, suspected: bool = 
         ReviewItem(
             dataset=dataset,
             image=image,
+            given_class_id=image.given_class_id,
             run=run,
             label_quality=(position + 1) / (len(images) + 2),
             priority=(position + 1) / (len(images) + 2),

@@ -3,7 +3,14 @@
 import pytest
 
 from labeling.models import Dataset, Membership, Person, Role
+from labeling.queries.counts import KEEPER
 from tests.builders import make_dataset
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_counted() -> None:
+    """Tests share keys: what one of them counted slowly must not be shown to the next."""
+    KEEPER.forget()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from uuid import UUID, uuid5
 
 from django.db import transaction
 from django.db.models import Max, QuerySet
+from django.utils import timezone
 
 from labeling.actions.standing import CHUNK, append_verdicts
 from labeling.errors import Conflict, NothingToDo, WrongUsage
@@ -23,6 +24,20 @@ from labeling.models import (
     Verdict,
     VerdictKind,
 )
+
+MOST_AT_ONCE = 10_000
+"""Images of one act: a write keeps SQLite's only writer, and everybody else waits meanwhile."""
+
+_WHOLE: dict[VerdictKind, str] = {
+    VerdictKind.KEEP: "kept",
+    VerdictKind.RELABEL: "relabelled",
+    VerdictKind.EXCLUDE: "excluded",
+}
+_IN_WORDS: dict[BulkKind, dict[VerdictKind, str]] = {
+    BulkKind.GROUP: _WHOLE,
+    BulkKind.SOURCE: _WHOLE,
+    BulkKind.EXPLORER: _WHOLE | {VerdictKind.UNSURE: "sent to a second person"},
+}
 
 
 def settle_represented(item: ReviewItem, verdict: Verdict) -> BulkAction | None:
@@ -52,7 +67,7 @@ def settle_represented(item: ReviewItem, verdict: Verdict) -> BulkAction | None:
 
 def _like(verdict: Verdict, image: Image, wanted_id: int, *, key: UUID, bulk: BulkAction) -> Verdict:
     kind, label_id = VerdictKind(verdict.kind), None
-    if kind != VerdictKind.EXCLUDE:
+    if kind not in {VerdictKind.EXCLUDE, VerdictKind.UNSURE}:
         kind = VerdictKind.KEEP if image.given_class_id == wanted_id else VerdictKind.RELABEL
         label_id = wanted_id if kind == VerdictKind.RELABEL else None
     return Verdict(
@@ -165,6 +180,141 @@ def decide_group(
     return _decide_images(centre.dataset, images, BulkKind.GROUP, words, person, kind, label, key)
 
 
+def decide_selection(
+    *,
+    dataset: Dataset,
+    images: QuerySet[Image],
+    person: Person,
+    kind: VerdictKind,
+    label: TaxonomyClass | None,
+    key: UUID,
+    expected: int | None = None,
+) -> BulkAction:
+    """Decide a selection of images, whatever was decided about them before, as one act that can be taken back.
+
+    Args:
+        images: of this dataset; others are left out.
+        kind: keep, relabel, exclude, or unsure, which sends them to a second person. An image that is excluded
+            already is not excluded again, and one that is not ranked cannot wait for a second person.
+        label: the class of a relabel; None otherwise.
+        key: made once for a decision; sending it again returns the first act.
+        expected: how many images the person was told of; None when they named each.
+
+    Raises:
+        WrongUsage: a kind or a class that does not fit, or more than `MOST_AT_ONCE` images.
+        Conflict: there are more images by now than the person was told of.
+        NothingToDo: no image is left of the selection.
+    """
+    if kind == VerdictKind.EXCLUDE:
+        images = images.filter(excluded=False)
+    if kind == VerdictKind.UNSURE:
+        images = images.filter(item__isnull=False).exclude(item__state=ItemState.UNSURE)
+    check_size(images.filter(dataset=dataset), expected)
+    return _decide_images(
+        dataset, images, BulkKind.EXPLORER, "of a selection", person, kind, label, key, excluded_too=True
+    )
+
+
+def check_size(images: QuerySet[Image], expected: int | None = None) -> None:
+    """Refuse to do something to more images at once than the person was told of, or than one act may be about.
+
+    Raises:
+        WrongUsage: more than `MOST_AT_ONCE`.
+        Conflict: more than `expected`.
+    """
+    count = images.order_by().values("pk")[: MOST_AT_ONCE + 1].count()
+    if count > MOST_AT_ONCE:
+        raise WrongUsage(
+            f"Expected at most {MOST_AT_ONCE:,} images at once, received more; narrow the filters and do it in parts. "
+            "Nothing was changed."
+        )
+    if expected is not None and count > expected:
+        raise Conflict(f"{count:,} images match by now, not the {expected:,} you saw; look again. Nothing was changed.")
+
+
+@dataclass(frozen=True)
+class SettledPage:
+    """What became of a page of a grid: `settled` items by `act`, and `lost` that others took or settled meanwhile."""
+
+    act: BulkAction | None
+    settled: int
+    lost: int
+
+
+def settle_page(
+    *,
+    dataset: Dataset,
+    reviewer: Person,
+    shown: Sequence[int],
+    selected: Sequence[int],
+    label: TaxonomyClass,
+    key: UUID,
+) -> SettledPage:
+    """Give the selected items of a page the label that the page suggested, as one act; give the others back.
+
+    The open items that a selected one represents get the label too, as they do in focus mode.
+
+    Args:
+        shown, selected: keys of review items; what is selected counts as shown.
+        label: the suggestion as the page showed it; a ranking may have come since.
+        key: made once for a page; sending it again changes nothing and returns the first act.
+
+    Raises:
+        WrongUsage: a class of another taxonomy.
+    """
+    if label.taxonomy_id != dataset.taxonomy_id:
+        raise WrongUsage(f"{label.name} is not a class of this dataset's taxonomy.")
+    with transaction.atomic():
+        repeated = BulkAction.objects.filter(key=key, dataset=dataset, person=reviewer).first()
+        if repeated is not None:
+            return SettledPage(repeated, repeated.verdicts.filter(shown_suggestion__isnull=False).count(), 0)
+        wanted = list(
+            ReviewItem.objects.select_for_update(of=("self",))
+            .select_related("image")
+            .filter(dataset=dataset, pk__in=selected)
+            .order_by("pk")
+        )
+        taken = set(
+            Claim.objects.filter(item__in=wanted, lease_expires_at__gt=timezone.now())
+            .exclude(reviewer=reviewer)
+            .values_list("item", flat=True)
+        )
+        # As in focus mode, a decision counts after its lease while nobody else has taken the item.
+        ours = [item for item in wanted if item.state != ItemState.SETTLED and item.pk not in taken]
+        act = _settle(dataset, reviewer, ours, label, key) if ours else None
+        Claim.objects.filter(item__in=[item.pk for item in ours]).delete()
+        Claim.objects.filter(item__in=shown, reviewer=reviewer).delete()
+    return SettledPage(act, len(ours), len(wanted) - len(ours))
+
+
+def _settle(
+    dataset: Dataset, reviewer: Person, items: Sequence[ReviewItem], label: TaxonomyClass, key: UUID
+) -> BulkAction:
+    near = list(
+        Image.objects.filter(item__represented_by__in=items, item__state=ItemState.OPEN)
+        .exclude(item__in=items)
+        .order_by("pk")
+    )
+    count = len(items)
+    too = f" and {len(near):,} near duplicate{'s' if len(near) > 1 else ''}" if near else ""
+    act = BulkAction.objects.create(
+        dataset=dataset,
+        kind=BulkKind.GRID,
+        person=reviewer,
+        summary=f"{count:,} image{'s' if count > 1 else ''}{too} settled as {label.name}",
+        key=key,
+    )
+    like = Verdict(reviewer=reviewer, kind=VerdictKind.RELABEL, label=label)
+    verdicts = []
+    for item in items:
+        verdict = _like(like, item.image, label.pk, key=uuid5(key, str(item.image_id)), bulk=act)
+        verdict.shown_suggestion, verdict.shown_quality = label, item.label_quality
+        verdicts.append(verdict)
+    verdicts += [_like(like, image, label.pk, key=uuid5(key, str(image.pk)), bulk=act) for image in near]
+    append_verdicts(verdicts)
+    return act
+
+
 def _decide_images(
     dataset: Dataset,
     images: QuerySet[Image],
@@ -174,18 +324,24 @@ def _decide_images(
     kind: VerdictKind,
     label: TaxonomyClass | None,
     key: UUID,
+    *,
+    excluded_too: bool = False,
 ) -> BulkAction:
-    if kind not in {VerdictKind.KEEP, VerdictKind.RELABEL, VerdictKind.EXCLUDE}:
-        raise WrongUsage("Expected keep, relabel or exclude for many images at once.")
+    if kind not in _IN_WORDS[bulk]:
+        *others, last = _IN_WORDS[bulk]
+        raise WrongUsage(f"Expected {', '.join(others)} or {last} for many images at once, received {kind}.")
     check_label(dataset, kind, label)
     with transaction.atomic():
         repeated = BulkAction.objects.filter(key=key).first()
         if repeated is not None:
             return repeated
-        decided = list(images.filter(dataset=dataset, excluded=False).order_by("pk").only("pk", "given_class_id"))
+        images = images.filter(dataset=dataset)
+        if not excluded_too:
+            images = images.filter(excluded=False)
+        decided = list(images.order_by("pk").only("pk", "given_class_id"))
         if not decided:
             raise NothingToDo(f"There is no image {which} to decide: people have decided all of them already.")
-        words = f"relabelled to {label.name}" if label else {"keep": "kept", "exclude": "excluded"}[kind]
+        words = f"relabelled to {label.name}" if label else _IN_WORDS[bulk][kind]
         act = BulkAction.objects.create(
             dataset=dataset,
             kind=bulk,

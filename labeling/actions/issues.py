@@ -10,6 +10,7 @@ from labeling.models import (
     Dataset,
     EnsembleMember,
     FoldPrediction,
+    Image,
     IssueKind,
     LabelIssue,
     QueueOrder,
@@ -49,6 +50,8 @@ def record_ranking(*, dataset: Dataset, run: Run, ranked: Sequence[RankedImage])
     The items' states are left alone: what people settled stays settled.
     """
     with transaction.atomic():
+        images = Image.objects.filter(pk__in=[one.image_id for one in ranked])
+        given = dict(images.values_list("pk", "given_class_id"))
         FoldPrediction.objects.bulk_create(
             [
                 FoldPrediction(run=run, image_id=one.image_id, fold=one.fold, probabilities=one.probabilities)
@@ -80,6 +83,7 @@ def record_ranking(*, dataset: Dataset, run: Run, ranked: Sequence[RankedImage])
                 ReviewItem(
                     dataset=dataset,
                     image_id=one.image_id,
+                    given_class_id=given[one.image_id],
                     run=run,
                     label_quality=one.label_quality,
                     suspected=one.suspected,

@@ -72,6 +72,17 @@ class Image(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["dataset", "split", "given_class"], name="image_split_class"),
             models.Index(fields=["dataset", "sha256"], name="image_sha256"),
+            models.Index(fields=["dataset", "id"], name="image_newest"),
+            models.Index(fields=["dataset", "path", "id"], name="image_path"),
+            models.Index(fields=["dataset", "split", "id"], name="image_split"),
+            models.Index(fields=["dataset", "given_class", "id"], name="image_given"),
+            models.Index(fields=["dataset", "current_class", "id"], name="image_current"),
+            models.Index(
+                fields=["dataset", "id"],
+                name="image_relabelled",
+                condition=~models.Q(current_class=models.F("given_class")),
+            ),
+            models.Index(fields=["dataset", "id"], name="image_excluded", condition=models.Q(excluded=True)),
         ]
 
     def __str__(self) -> str:

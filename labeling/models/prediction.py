@@ -52,7 +52,10 @@ class Prediction(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["image", "model_version"], name="prediction_once"),
         ]
-        indexes: ClassVar = [models.Index(fields=["model_version", "embedding_row"], name="prediction_row")]
+        indexes: ClassVar = [
+            models.Index(fields=["model_version", "embedding_row"], name="prediction_row"),
+            models.Index(fields=["model_version", "predicted_index", "image"], name="prediction_class"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.image_id} by {self.model_version_id}"

@@ -39,8 +39,19 @@ class ReviewItem(models.Model):
     risk = models.FloatField(default=0, help_text="Probability that the label is wrong, 0..1, as the run saw it.")
     suspected = models.BooleanField(default=False)
     suggested_class = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, related_name="+")
+    given_class = models.ForeignKey(
+        TaxonomyClass,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        help_text="The image's own, which never changes; repeated here so that a confusion pair is one index range.",
+    )
     reason = models.CharField(max_length=300)
     priority = models.FloatField(default=0)
+    suspected_before = models.BooleanField(
+        null=True,
+        help_text="A person put the item first in the queue; what `suspected` was before that. Null: nobody did.",
+    )
     represented_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="represents")
     stands_alone = models.BooleanField(default=False, help_text="A person said that it is unlike its group.")
 
@@ -50,7 +61,23 @@ class ReviewItem(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["dataset", "priority", "id"], name="item_queue", condition=~Q(state="settled")),
-            models.Index(fields=["dataset", "suspected", "state"], name="item_progress"),
+            models.Index(fields=["dataset", "suspected", "represented_by", "state"], name="item_progress"),
+            models.Index(
+                fields=["dataset", "suspected", "priority", "id"], name="item_suspects", condition=~Q(state="settled")
+            ),
+            models.Index(
+                fields=["dataset", "given_class", "suggested_class", "priority", "id"],
+                name="item_pair",
+                condition=~Q(state="settled"),
+            ),
+            models.Index(
+                fields=["dataset", "given_class", "suggested_class", "represented_by", "state"],
+                name="item_pair_progress",
+            ),
+            models.Index(fields=["dataset", "label_quality", "image"], name="item_quality"),
+            models.Index(fields=["dataset", "-risk", "image"], name="item_risk"),
+            models.Index(fields=["dataset", "suggested_class", "image"], name="item_suggested"),
+            models.Index(fields=["dataset", "state", "image"], name="item_state"),
         ]
 
     def __str__(self) -> str:
@@ -110,6 +137,8 @@ def verdict_kind_choices() -> list[tuple[str, str]]:
 class BulkKind(models.TextChoices):
     GROUP = "group", "near-duplicate group"
     SOURCE = "source", "source"
+    EXPLORER = "explorer", "selection of images"
+    GRID = "grid", "page of a grid"
     REVERT = "revert", "revert"
 
 

@@ -23,6 +23,7 @@ from labeling.actions.issues import (
     record_members,
     record_ranking,
 )
+from labeling.actions.put_first import keep_first
 from labeling.actions.runs import Listener, RunReporter, running
 from labeling.errors import NothingToDo, WrongUsage
 from labeling.models import (
@@ -300,6 +301,7 @@ def _find(
         ],
     )
     drop_superseded_findings(dataset=dataset, run=reporter.run, kinds=LABEL_KINDS if again else tuple(IssueKind))
+    keep_first(dataset=dataset, suspected_anew=True)
     represented = represent(dataset)
     names = [known.name for known in classes]
     return IssuesSummary(

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeling.actions.issues import QueuedImage, choose_order, record_order, represent_groups
+from labeling.actions.put_first import keep_first
 from labeling.actions.runs import Listener, RunReporter, running
 from labeling.errors import NothingToDo
 from labeling.models import Dataset, ItemState, Person, QueueOrder, ReviewItem, Run, RunKind, Split
@@ -147,6 +148,7 @@ def _reorder(dataset: Dataset, order: QueueOrder, reporter: RunReporter) -> Orde
         part = keys[start : start + CHUNK]
         record_order(priorities={key: wanted[key] for key in part})
         reporter.advance(len(part))
+    keep_first(dataset=dataset, suspected_anew=False)
     return OrderSummary(dataset.slug, order.value, len(keys), represent(dataset))
 
 

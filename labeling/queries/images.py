@@ -1,12 +1,8 @@
-"""Images: one with its whole history, and lists of them."""
+"""One image with its whole history; `explorer` lists them."""
 
 from dataclasses import dataclass
 
-from django.db.models import F, Q
-
 from labeling.models import Dataset, Image, Prediction, ReviewItem, TaxonomyClass, Verdict
-
-PAGE = 60
 
 
 @dataclass(frozen=True)
@@ -26,27 +22,6 @@ class ImagePage:
     verdicts: tuple[Verdict, ...]
     predictions: tuple[PredictionRow, ...]
     shielded: bool
-
-
-@dataclass(frozen=True)
-class ImageFilter:
-    """What part of a dataset's images a list shows; it lives in the URL. Empty means any."""
-
-    split: str = ""
-    label: str = ""
-    show: str = ""
-    after: int = 0
-
-    def query(self) -> dict[str, str]:
-        named = {"split": self.split, "label": self.label, "show": self.show}
-        return {name: value for name, value in named.items() if value}
-
-
-@dataclass(frozen=True)
-class ImageList:
-    images: tuple[Image, ...]
-    count: int
-    next_after: int | None
 
 
 def image_page(dataset: Dataset, pk: int) -> ImagePage:
@@ -81,23 +56,3 @@ def image_page(dataset: Dataset, pk: int) -> ImagePage:
     seen = [image.given_class, image.current_class, *([item.suggested_class] if item else [])]
     seen += [row.label for row in rows if row.label]
     return ImagePage(image, item, tuple(verdicts), rows, any(label.harm_rank > 0 for label in seen))
-
-
-def image_list(dataset: Dataset, filters: ImageFilter) -> ImageList:
-    """A page of images in the order of their import, after the image `filters.after`; two SQL queries."""
-    images = Image.objects.filter(dataset=dataset)
-    if filters.split:
-        images = images.filter(split="" if filters.split == "none" else filters.split)
-    if filters.label:
-        images = images.filter(current_class__name=filters.label)
-    if filters.show == "changed":
-        images = images.filter(~Q(current_class=F("given_class")))
-    elif filters.show == "excluded":
-        images = images.filter(excluded=True)
-    page = list(
-        images.filter(pk__gt=filters.after)
-        .select_related("given_class", "current_class", "item__suggested_class")
-        .order_by("pk")[: PAGE + 1]
-    )
-    more = len(page) > PAGE
-    return ImageList(tuple(page[:PAGE]), images.count(), page[PAGE - 1].pk if more else None)

@@ -19,6 +19,7 @@ from labeling.models import (
     Verdict,
     VerdictKind,
 )
+from labeling.queries.counts import KEEPER
 from labeling.queries.queue_part import filtered_items
 from labeling.queue_filter import QueueFilter
 
@@ -69,11 +70,15 @@ class ShownItem:
 
 @dataclass(frozen=True)
 class QueueProgress:
-    """How far this part of the queue is; `an_hour` is this person's own pace over the last hour."""
+    """How far this part of the queue is; `an_hour` is this person's own pace over the last hour.
+
+    `age` is how many seconds ago a large part was counted; 0 for a small one, which is counted each time.
+    """
 
     settled: int
     total: int
     an_hour: int | None
+    age: float = 0.0
 
     @property
     def open(self) -> int:
@@ -133,24 +138,32 @@ def shown_item(claim: Claim, classes: list[TaxonomyClass], *, blind: bool = Fals
 
 def progress(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> QueueProgress:
     """Settled of all in this part of the queue; two SQL queries."""
-    counted = filtered_items(dataset, filters).aggregate(
-        total=Count("pk"), settled=Count("pk", filter=Q(state=ItemState.SETTLED))
-    )
-    return QueueProgress(counted["settled"], counted["total"], _pace(dataset, reviewer))
+
+    def count() -> dict[str, int]:
+        counts: dict[str, int] = filtered_items(dataset, filters).aggregate(
+            total=Count("pk"), settled=Count("pk", filter=Q(state=ItemState.SETTLED))
+        )
+        return counts
+
+    counted = KEEPER.counted(("progress", dataset.pk, filters), count)
+    settled, total = counted.value["settled"], counted.value["total"]
+    return QueueProgress(settled, total, _pace(dataset, reviewer), counted.age)
 
 
 def what_is_left(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> WhatIsLeft:
     """Open items outside this part of the queue, and those inside it that this person cannot have now."""
-    suspected = matching_items(dataset, QueueFilter()).order_by().values("image__split").annotate(items=Count("pk"))
-    here = matching_items(dataset, filters).count()
+    suspected = (
+        matching_items(dataset, QueueFilter()).order_by().values_list("image__split").annotate(items=Count("pk"))
+    )
+    by_split = KEEPER.counted(("suspected", dataset.pk), lambda: sorted(suspected)).value
+    rest = claimable_items(dataset, reviewer, replace(filters, everything=True)).order_by()
+    here = matching_items(dataset, filters).order_by()
     return WhatIsLeft(
-        suspected_by_split=tuple(
-            sorted((row["image__split"], row["items"]) for row in suspected if row["image__split"] != filters.split)
-        ),
+        suspected_by_split=tuple((split, items) for split, items in by_split if split != filters.split),
         ranked=0
         if filters.everything
-        else claimable_items(dataset, reviewer, replace(filters, everything=True)).count(),
-        out_of_reach=here,
+        else KEEPER.counted(("rest", dataset.pk, reviewer.pk, filters), lambda: rest.count()).value,
+        out_of_reach=KEEPER.counted(("here", dataset.pk, filters), lambda: here.count()).value,
     )
 
 

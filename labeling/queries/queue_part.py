@@ -1,8 +1,8 @@
 """The part of a dataset's queue that a filter names, and its order."""
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
-from labeling.models import AuditImage, AuditSample, Dataset, LabelIssue, ReviewItem
+from labeling.models import AuditImage, AuditSample, Dataset, LabelIssue, ReviewItem, TaxonomyClass
 from labeling.queue_filter import QueueFilter
 
 
@@ -25,13 +25,22 @@ def filtered_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewIte
         items = items.filter(image__in=LabelIssue.objects.filter(kind=filters.issue).values("image"))
     elif not filters.everything:
         items = items.filter(suspected=True)
+    if filters.after:
+        priority, pk = filters.after
+        items = items.filter(Q(priority__gt=priority) | Q(priority=priority, pk__gt=pk), priority__gte=priority)
     if filters.split:
         items = items.filter(image__split=filters.split)
     if filters.given:
-        items = items.filter(image__given_class__name=filters.given)
+        items = items.filter(given_class=_class_key(dataset, filters.given))
     if filters.suggested:
-        items = items.filter(suggested_class__name=filters.suggested)
+        items = items.filter(suggested_class=_class_key(dataset, filters.suggested))
     return items
+
+
+def _class_key(dataset: Dataset, name: str) -> int:
+    """The class's key, 0 for none: a range of an index, where a join on its name would walk the whole queue."""
+    known = TaxonomyClass.objects.filter(taxonomy_id=dataset.taxonomy_id, name=name)
+    return known.values_list("pk", flat=True).first() or 0
 
 
 def in_order(items: QuerySet[ReviewItem], dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewItem]:

@@ -153,3 +153,10 @@ def review_url(dataset: Dataset, **filters: object) -> str:
     """A link into the queue; empty filters are left out of it."""
     query = urlencode({name: value for name, value in filters.items() if value})
     return reverse("review", args=[dataset.slug]) + (f"?{query}" if query else "")
+
+
+@register.simple_tag
+def grid_url(dataset: Dataset, **filters: object) -> str:
+    """A link to a confusion pair as a grid; empty filters are left out of it."""
+    query = urlencode({name: value for name, value in filters.items() if value})
+    return reverse("grid", args=[dataset.slug]) + (f"?{query}" if query else "")

@@ -1,20 +1,17 @@
-"""Images: their files, one with its history, and lists."""
+"""Images: their files, and one with its history. `explorer` lists them."""
 
 from pathlib import Path
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import FileResponse, Http404, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from labeling.access import access_dataset
 from labeling.importers.paths import absolute_path
-from labeling.models import SPLITS, Image
-from labeling.queries.images import ImageFilter, image_list, image_page
-from labeling.queries.queue import classes_of
-from labeling.queue_filter import storable
-from reviewer.http import PersonRequest, row_number
+from labeling.models import Image
+from labeling.queries.images import image_page
+from reviewer.http import PersonRequest, page_or_part
 
 # The format is the one that the importer found in the bytes, never the file's name.
 _CONTENT_TYPES = {
@@ -55,31 +52,8 @@ def image(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         page = image_page(access.dataset, pk)
     except Image.DoesNotExist as error:
         raise Http404("No such image.") from error
-    return render(request, "images/image.html", {"access": access, "dataset": access.dataset, "page": page})
-
-
-@require_safe
-def images(request: PersonRequest, slug: str) -> HttpResponse:
-    access = access_dataset(request.user, slug)
-    filters = ImageFilter(
-        split=storable(request.GET.get("split", "")),
-        label=storable(request.GET.get("label", "")),
-        show=request.GET.get("show", ""),
-        after=row_number(request.GET.get("after", "")),
-    )
-    return render(
-        request,
-        "images/list.html",
-        {
-            "access": access,
-            "dataset": access.dataset,
-            "filters": filters,
-            "query": urlencode(filters.query()),
-            "classes": classes_of(access.dataset),
-            "splits": SPLITS,
-            "found": image_list(access.dataset, filters),
-        },
-    )
+    context = {"access": access, "dataset": access.dataset, "page": page}
+    return page_or_part(request, "images/image.html", "images/_panel.html", context)
 
 
 def _serve(path: Path, content_type: str) -> FileResponse:
