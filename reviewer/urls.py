@@ -7,6 +7,7 @@ from reviewer.views import (
     bulk,
     datasets,
     duplicates,
+    focus,
     images,
     me,
     overview,
@@ -44,6 +45,13 @@ urlpatterns = [
     path("d/<slug:slug>/review/<int:item_id>/verdict/", review.verdict, name="review_verdict"),
     path("d/<slug:slug>/review/<int:item_id>/skip/", review.skip, name="review_skip"),
     path("d/<slug:slug>/review/<int:item_id>/separate/", review.separate, name="review_separate"),
+    path("d/<slug:slug>/review/next/", focus.next_items, name="review_next"),
+    path("d/<slug:slug>/review/verdicts/", focus.verdicts, name="review_verdicts"),
+    path("d/<slug:slug>/review/take-back/", focus.take_back, name="review_take_back"),
+    *(
+        path(f"d/<slug:slug>/review/<int:item_id>/{what}/", focus.around, {"what": what}, name=f"review_{what}")
+        for what in ("group", "neighbours", "history")
+    ),
     path("d/<slug:slug>/audit/", audit.audit, name="audit"),
     path("d/<slug:slug>/audit/draw/", audit.draw, name="audit_draw"),
     path("d/<slug:slug>/audit/estimate/", audit.estimate, name="audit_estimate"),
