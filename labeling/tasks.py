@@ -8,7 +8,7 @@ from django_tasks import task
 
 from labeling.actions.runs import dead_runs, queue_run
 from labeling.errors import LabelingError, RunStopped
-from labeling.models import Dataset, Person, QueueOrder, Release, Run, RunKind, RunState
+from labeling.models import Dataset, ModelVersion, Person, QueueOrder, Release, Run, RunKind, RunState
 from labeling.queries.audits import estimate_is_behind
 from labeling.queries.ranking import ranking_is_behind
 
@@ -69,6 +69,15 @@ def refresh_estimate(dataset_pk: int) -> str:
     except LabelingError as error:
         return str(error)
     return "done"
+
+
+@task()
+def prepare_neighbours(dataset_pk: int, model_pk: int) -> str:
+    """Bring the sketch of a dataset's embeddings up to date, so that a page can look up nearest neighbours."""
+    from labeling.pipeline.nearest import extend_sketch
+
+    rows = extend_sketch(Dataset.objects.get(pk=dataset_pk), ModelVersion.objects.get(pk=model_pk))
+    return f"{rows} rows"
 
 
 def keep_ranking_fresh(dataset: Dataset, person: Person) -> None:

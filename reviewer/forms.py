@@ -61,6 +61,10 @@ class VerdictForm(forms.Form):
             return None
         return seconds if 0 <= seconds < 86_400 else None
 
+    def first_error(self) -> str:
+        field, errors = next(iter(self.errors.items()))
+        return f"Not saved: {field}: {errors[0]}"
+
     def shown(self) -> Shown | None:
         """What the page had shown, if the request tells; only after `is_valid()`."""
         label = self._classes.get(self.cleaned_data["shown_suggestion"])

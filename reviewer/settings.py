@@ -212,7 +212,7 @@ STATIC_ROOT = WINNOW_HOME / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "reviewer.static_files.ModuleStaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = DEBUG
 

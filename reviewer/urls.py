@@ -9,6 +9,7 @@ from reviewer.views import (
     duplicates,
     explorer,
     grid,
+    focus,
     images,
     me,
     overview,
@@ -50,6 +51,13 @@ urlpatterns = [
     path("d/<slug:slug>/review/grid/claim/", grid.claim, name="grid_claim"),
     path("d/<slug:slug>/review/grid/settle/", grid.settle, name="grid_settle"),
     path("d/<slug:slug>/review/grid/leave/", grid.leave, name="grid_leave"),
+    path("d/<slug:slug>/review/next/", focus.next_items, name="review_next"),
+    path("d/<slug:slug>/review/verdicts/", focus.verdicts, name="review_verdicts"),
+    path("d/<slug:slug>/review/take-back/", focus.take_back, name="review_take_back"),
+    *(
+        path(f"d/<slug:slug>/review/<int:item_id>/{what}/", focus.around, {"what": what}, name=f"review_{what}")
+        for what in ("group", "neighbours", "history")
+    ),
     path("d/<slug:slug>/audit/", audit.audit, name="audit"),
     path("d/<slug:slug>/audit/draw/", audit.draw, name="audit_draw"),
     path("d/<slug:slug>/audit/estimate/", audit.estimate, name="audit_estimate"),

@@ -4,6 +4,7 @@ A claim is a row; the unique constraint on (item, slot) decides between two peop
 so no lock is held while somebody thinks. An expired claim is simply in nobody's way.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.conf import settings
@@ -43,8 +44,13 @@ def held_claims(*, dataset: Dataset, reviewer: Person, filters: QueueFilter) -> 
     return _held(dataset, reviewer, filters)
 
 
-def hold_claims(*, dataset: Dataset, reviewer: Person, filters: QueueFilter, hold: int = 3) -> list[Claim]:
+def hold_claims(
+    *, dataset: Dataset, reviewer: Person, filters: QueueFilter, hold: int = 3, besides: Collection[int] = ()
+) -> list[Claim]:
     """Renew this person's matching claims, drop the others, and claim more up to `hold`.
+
+    Args:
+        besides: items whose verdicts are still on their way: they stay claimed, but do not count as held.
 
     Returns:
         the live claims, the one to be shown first; empty when nothing is left for this person.
@@ -54,7 +60,7 @@ def hold_claims(*, dataset: Dataset, reviewer: Person, filters: QueueFilter, hol
         mine = Claim.objects.filter(pk__in=_own_claims(dataset, reviewer))
         mine.exclude(pk__in=[claim.pk for claim in keep]).delete()
         mine.update(lease_expires_at=timezone.now() + lease())
-        missing = hold - len(keep)
+        missing = hold - sum(claim.item_id not in besides for claim in keep)
         while missing > 0:
             won = _claim_some(dataset, reviewer, filters, missing)
             if won is None:

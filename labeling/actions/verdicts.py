@@ -127,11 +127,34 @@ def undo_last(*, dataset: Dataset, reviewer: Person, key: UUID) -> Verdict | Non
         last = own.first()
         if last is None:
             return None
-        undo = undo_verdict(verdict=last, reviewer=reviewer, key=key)
-        if last.bulk is not None and last.bulk.kind != BulkKind.REVERT:
-            with_it, _ = reversible_verdicts(last.bulk)
-            undo_verdicts(with_it, reviewer, key, None)
-        return undo
+        return _undo_with_its_group(last, reviewer, key)
+
+
+def undo_own(*, dataset: Dataset, reviewer: Person, undoes: UUID, key: UUID) -> Verdict | None:
+    """Take back the one verdict of this person that has the key `undoes`.
+
+    Returns:
+        the undo, or None when no such verdict was ever saved: then nothing has to be taken back.
+
+    Raises:
+        Conflict: it was taken back already, or somebody else holds or has decided the image since.
+    """
+    with transaction.atomic():
+        repeated = Verdict.objects.filter(key=key, reviewer=reviewer).first()
+        if repeated is not None:
+            return repeated
+        own = Verdict.objects.select_related("image", "bulk").filter(reviewer=reviewer, image__dataset=dataset)
+        verdict = own.filter(key=undoes).exclude(kind=VerdictKind.UNDO).first()
+        return None if verdict is None else _undo_with_its_group(verdict, reviewer, key)
+
+
+def _undo_with_its_group(verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:
+    """Take back a verdict and those that it gave to the items it represented."""
+    undo = undo_verdict(verdict=verdict, reviewer=reviewer, key=key)
+    if verdict.bulk is not None and verdict.bulk.kind != BulkKind.REVERT:
+        with_it, _ = reversible_verdicts(verdict.bulk)
+        undo_verdicts(with_it, reviewer, key, None)
+    return undo
 
 
 def undo_verdict(*, verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:

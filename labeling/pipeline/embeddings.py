@@ -5,6 +5,7 @@ a crash leaves at most unnamed rows at the end, which the next chunk overwrites.
 """
 
 import os
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,14 @@ class EmbeddingFile:
         self._dataset = dataset
         self.size = model_version.embedding_size
         self.path = Path(settings.EMBEDDINGS_ROOT) / str(dataset.pk) / f"{model_version.pk}.f16"
-        last = Prediction.objects.filter(image__dataset=dataset, model_version=model_version).aggregate(
-            last=Max("embedding_row")
-        )["last"]
-        self.next_row = 0 if last is None else last + 1
+        self._model_version = model_version
+
+    @cached_property
+    def next_row(self) -> int:
+        """The first row that no prediction names."""
+        named = Prediction.objects.filter(image__dataset=self._dataset, model_version=self._model_version)
+        last = named.aggregate(last=Max("embedding_row"))["last"]
+        return 0 if last is None else last + 1
 
     def append(self, rows: npt.NDArray[np.float16]) -> int:
         """Write (N, size) rows durably after the last named one; the number of the first.

@@ -101,6 +101,14 @@ def duplicate_groups(dataset: Dataset, filters: GroupFilter) -> GroupList:
     )
 
 
+def group_of(image: Image) -> tuple[Image, ...]:
+    """The other images of an image's near-duplicate group, the first of them; one SQL query."""
+    if image.duplicate_group_id is None:
+        return ()
+    members = Image.objects.filter(duplicate_group=image.duplicate_group_id, excluded=False).exclude(pk=image.pk)
+    return tuple(members.select_related("given_class", "current_class").order_by("pk")[:SHOWN_OF_A_GROUP])
+
+
 def _groups(dataset: Dataset) -> Any:
     return (
         Image.objects.filter(dataset=dataset, excluded=False, duplicate_group__isnull=False)

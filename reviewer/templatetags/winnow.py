@@ -13,7 +13,7 @@ from labeling.models import Dataset, Image, TaxonomyClass
 
 register = template.Library()
 
-_SHAPES = {"safe": "●", "unknown": "◐", "adult": "■", "plain": "◆"}
+SHAPES = {"safe": "●", "unknown": "◐", "adult": "■", "plain": "◆"}
 _IN_PAST = {"keep": "kept", "relabel": "relabelled", "exclude": "excluded", "undo": "undone"}
 _SAFE_GROUPS = {"safe", "sfw"}
 
@@ -47,7 +47,7 @@ def _chip(label: TaxonomyClass, kind: str, word: str) -> SafeString:
         kind,
         tone(label),
         word,
-        _SHAPES[tone(label)],
+        SHAPES[tone(label)],
         word,
         label.name,
     )
@@ -55,7 +55,7 @@ def _chip(label: TaxonomyClass, kind: str, word: str) -> SafeString:
 
 @register.simple_tag
 def shape(label: TaxonomyClass) -> SafeString:
-    return format_html('<span class="shape tone-{}" aria-hidden="true">{}</span>', tone(label), _SHAPES[tone(label)])
+    return format_html('<span class="shape tone-{}" aria-hidden="true">{}</span>', tone(label), SHAPES[tone(label)])
 
 
 @register.filter

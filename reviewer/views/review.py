@@ -1,5 +1,6 @@
 """Focus mode: one image, one key, the next image. Nothing is claimed or chosen inside a GET."""
 
+import json
 from uuid import uuid4
 
 from django.contrib import messages
@@ -13,15 +14,13 @@ from labeling.access import REVIEWERS, DatasetAccess, access_dataset
 from labeling.actions.claims import held_claims, hold_claims, release_claims, skip_item
 from labeling.actions.verdicts import record_verdict, review_separately, undo_last
 from labeling.errors import LabelingError
-from labeling.models import SPLITS, Claim, ReviewItem, Verdict, VerdictKind
+from labeling.models import SPLITS, Claim, ReviewItem
 from labeling.queries import queue
 from labeling.queue_filter import QueueFilter
 from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh
+from reviewer.focus_items import HOLD, held_facts, in_words
 from reviewer.forms import KeyForm, VerdictForm
 from reviewer.http import PersonRequest, go_to, page_or_part, wants_part
-
-# What is shown, and the two after it, whose images the browser loads meanwhile.
-_HOLD = 3
 
 
 @require_safe
@@ -62,7 +61,7 @@ def verdict(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
         return _next(request, access, problem=str(error))
     keep_estimate_fresh(access.dataset, audit=saved.blind)
     keep_ranking_fresh(access.dataset, request.user)
-    return _next(request, access, saved=_in_words(saved))
+    return _next(request, access, saved=in_words(saved))
 
 
 @require_POST
@@ -107,7 +106,7 @@ def leave(request: PersonRequest, slug: str) -> HttpResponse:
 def _next(request: PersonRequest, access: DatasetAccess, *, saved: str = "", problem: str = "") -> HttpResponse:
     """Hold the next items and show the first: as a fragment for htmx, by a redirect without JavaScript."""
     filters = QueueFilter.from_query(request.GET.dict())
-    claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=_HOLD)
+    claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=HOLD)
     if wants_part(request):
         return _show(request, access, filters, claims, saved=saved, problem=problem)
     if problem:
@@ -131,6 +130,7 @@ def _show(
     dataset = access.dataset
     classes = queue.classes_of(dataset)
     progress = queue.progress(dataset, request.user, filters)
+    held = queue.shown_items(claims, classes, blind=filters.audit)
     # Empty-handed after asking for work; a mere GET has asked for nothing yet.
     asked = request.method == "POST" or "done" in request.GET
     context = {
@@ -138,8 +138,10 @@ def _show(
         "dataset": dataset,
         "filters": filters,
         "query": urlencode(filters.query()),
-        "shown": queue.shown_item(claims[0], classes, blind=filters.audit) if claims else None,
-        "ahead": [held.item.image for held in claims[1:]],
+        "shown": held[0] if held else None,
+        "ahead": [one.image for one in held[1:]],
+        "held": json.dumps(held_facts(dataset, held)),
+        "answers": queue.answers_of(classes),
         "progress": progress,
         "left": None if claims else queue.what_is_left(dataset, request.user, filters),
         "nothing_for_you": not claims and (asked or not progress.open),
@@ -151,21 +153,6 @@ def _show(
         "problem": problem,
     }
     return page_or_part(request, "review/page.html", "review/_focus.html", context)
-
-
-def _in_words(saved: Verdict) -> str:
-    others = saved.bulk.verdicts.count() - 1 if saved.bulk else 0
-    too = f", with {others} near duplicate{'s' if others > 1 else ''}" if others else ""
-    if saved.blind and saved.kind != VerdictKind.UNSURE:
-        return "Saved."
-    if saved.kind == VerdictKind.RELABEL and saved.label is not None:
-        return f"Saved: {saved.label.name}{too}."
-    words = {
-        VerdictKind.KEEP: f"Saved: given label kept{too}.",
-        VerdictKind.EXCLUDE: f"Saved: excluded from the dataset{too}.",
-        VerdictKind.UNSURE: "Saved: goes to a second person.",
-    }
-    return words.get(VerdictKind(saved.kind), "Saved.")
 
 
 def _first_error(form: VerdictForm | KeyForm) -> str:

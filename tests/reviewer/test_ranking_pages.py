@@ -45,7 +45,7 @@ def _group(dataset: Dataset) -> ReviewItem:
 
 def test_a_blind_item_gives_nothing_away(audited: Dataset, teammate: Person, as_teammate: Client) -> None:
     """Not the label, the suggestion, the reason, the score, nor by which button is which."""
-    claim = hold_claims(dataset=audited, reviewer=teammate, filters=QueueFilter(audit=True), hold=3)[0]
+    claim = hold_claims(dataset=audited, reviewer=teammate, filters=QueueFilter(audit=True), hold=6)[0]
     page = text(as_teammate.get(BLIND, headers=HTMX))
     item = claim.item
     assert "which class is it?" in page

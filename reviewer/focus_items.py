@@ -1,0 +1,79 @@
+"""Review items as the page's own code gets them: everything that it shows, and nothing that a blind review hides."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.urls import reverse
+
+from labeling.models import Dataset, TaxonomyClass, Verdict, VerdictKind
+from labeling.queries.queue import QueueProgress, ShownItem
+from reviewer.templatetags.winnow import SHAPES, file_url, thumbnail_url, tone
+
+HOLD = 6
+"""What is shown, and the five after it, whose images the browser loads and decodes meanwhile."""
+
+
+def item_facts(dataset: Dataset, shown: ShownItem) -> dict[str, Any]:
+    """One item for the page's code; a blind one without label, suggestion, reason, path and near duplicates."""
+    image = shown.image
+    facts: dict[str, Any] = {
+        "item": shown.item.pk,
+        "image": image.pk,
+        "src": file_url(dataset, image),
+        "thumb": thumbnail_url(dataset, image),
+        "width": image.width,
+        "height": image.height,
+        "shielded": shown.shielded,
+        "second_look": shown.second_look,
+        "blind": shown.blind,
+    }
+    if shown.blind:
+        return facts
+    return facts | {
+        "path": image.path,
+        "given": label_facts(shown.given),
+        "suggested": label_facts(shown.suggested),
+        "reason": shown.item.reason,
+        "quality": shown.item.label_quality,
+        "split": image.split,
+        "near_duplicates": shown.near_duplicates,
+        "represents": shown.represents,
+        "represented": [
+            {
+                "image": one.pk,
+                "thumb": thumbnail_url(dataset, one),
+                "url": reverse("image", args=[dataset.slug, one.pk]),
+                "given": one.given_class.name,
+            }
+            for one in shown.represented
+        ],
+        "details": reverse("image", args=[dataset.slug, image.pk]),
+    }
+
+
+def held_facts(dataset: Dataset, shown: Sequence[ShownItem]) -> list[dict[str, Any]]:
+    return [item_facts(dataset, one) for one in shown]
+
+
+def label_facts(label: TaxonomyClass) -> dict[str, str]:
+    return {"name": label.name, "tone": tone(label), "shape": SHAPES[tone(label)]}
+
+
+def progress_facts(progress: QueueProgress) -> dict[str, int | None]:
+    return {"settled": progress.settled, "total": progress.total, "an_hour": progress.an_hour}
+
+
+def in_words(saved: Verdict) -> str:
+    """What a saved verdict has done, without a word that would tell about a blind image."""
+    others = saved.bulk.verdicts.count() - 1 if saved.bulk else 0
+    too = f", with {others} near duplicate{'s' if others > 1 else ''}" if others else ""
+    if saved.blind and saved.kind != VerdictKind.UNSURE:
+        return "Saved."
+    if saved.kind == VerdictKind.RELABEL and saved.label is not None:
+        return f"Saved: {saved.label.name}{too}."
+    words = {
+        VerdictKind.KEEP: f"Saved: given label kept{too}.",
+        VerdictKind.EXCLUDE: f"Saved: excluded from the dataset{too}.",
+        VerdictKind.UNSURE: "Saved: goes to a second person.",
+    }
+    return words.get(VerdictKind(saved.kind), "Saved.")
