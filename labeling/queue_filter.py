@@ -16,6 +16,8 @@ class QueueFilter:
     `issue` is a kind of label issue; its images are shown whether their label is suspected or not.
     `everything` goes on past the suspected items, through the whole ranking. `audit` is the dataset's audit sample
     instead of the ranking, judged blind. `after` is a place in the queue, (priority, item): only what comes later.
+    `below_rank` leaves out what is given or suggested a class of this harm rank or more; 0 leaves out nothing. It comes
+    from a person's limit and never from a link.
     """
 
     split: str = ""
@@ -25,6 +27,7 @@ class QueueFilter:
     everything: bool = False
     audit: bool = False
     after: tuple[float, int] | None = None
+    below_rank: int = 0
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "QueueFilter":

@@ -59,8 +59,8 @@ def label_facts(label: TaxonomyClass) -> dict[str, str]:
     return {"name": label.name, "tone": tone(label), "shape": SHAPES[tone(label)]}
 
 
-def progress_facts(progress: QueueProgress) -> dict[str, int | None]:
-    return {"settled": progress.settled, "total": progress.total, "an_hour": progress.an_hour}
+def progress_facts(progress: QueueProgress, notice: str = "") -> dict[str, int | str | None]:
+    return {"settled": progress.settled, "total": progress.total, "an_hour": progress.an_hour, "notice": notice}
 
 
 def in_words(saved: Verdict) -> str:

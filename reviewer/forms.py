@@ -8,8 +8,9 @@ from django import forms
 from django.http import QueryDict
 
 from labeling.actions.verdicts import Shown
+from labeling.actions.wellness import Wishes
 from labeling.errors import WrongUsage
-from labeling.models import QueueOrder, TaxonomyClass, VerdictKind
+from labeling.models import Comfort, ImageSize, QueueOrder, ShieldStyle, TaxonomyClass, VerdictKind
 from labeling.models.dataset import Theme
 from labeling.pipeline.cutting import parse_ratios
 from labeling.pipeline.quality_limits import Limit
@@ -241,6 +242,62 @@ class ReleaseForm(forms.Form):
             return parse_ratios(self.cleaned_data["ratios"])
         except WrongUsage as error:
             raise forms.ValidationError(str(error)) from error
+
+
+class ComfortForm(forms.Form):
+    """One's own comfort settings, or the organisation's; an empty field follows the default."""
+
+    shield_style = forms.ChoiceField(
+        required=False, label="Shielded images are", choices=[("", "default"), *ShieldStyle.choices]
+    )
+    shield_from_rank = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=9,
+        label="Shield from harm rank",
+        help_text="1 shields every harmful class.",
+    )
+    image_size = forms.ChoiceField(required=False, label="Show images", choices=[("", "default"), *ImageSize.choices])
+    daily_cap = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=100_000,
+        label="Sensitive images a day, at most",
+        help_text="0 is no limit.",
+    )
+    break_minutes = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=600,
+        label="Remind of a break after minutes",
+        help_text="0 never reminds.",
+    )
+    interleave = forms.ChoiceField(
+        required=False,
+        label="Harmless images between sensitive ones",
+        choices=[("", "default"), ("yes", "yes"), ("no", "no")],
+    )
+
+    @classmethod
+    def of(cls, stored: Comfort | None, prefix: str) -> "ComfortForm":
+        if stored is None:
+            return cls(prefix=prefix)
+        initial: dict[str, object] = {name: getattr(stored, name) for name in cls.base_fields}
+        if stored.interleave is not None:
+            initial["interleave"] = "yes" if stored.interleave else "no"
+        return cls(initial=initial, prefix=prefix)
+
+    def wishes(self) -> Wishes:
+        """Only after `is_valid()`."""
+        sent = self.cleaned_data
+        return Wishes(
+            shield_style=sent["shield_style"] or None,
+            shield_from_rank=sent["shield_from_rank"],
+            image_size=sent["image_size"] or None,
+            daily_cap=sent["daily_cap"],
+            break_minutes=sent["break_minutes"],
+            interleave={"yes": True, "no": False}.get(sent["interleave"]),
+        )
 
 
 class ThemeForm(forms.Form):

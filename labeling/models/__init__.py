@@ -9,6 +9,7 @@ from labeling.models.release import Release, ReleaseEntry
 from labeling.models.review import BulkAction, BulkKind, Claim, ItemState, ReviewItem, Skip, Verdict, VerdictKind
 from labeling.models.run import Run, RunKind, RunRefusal, RunState
 from labeling.models.taxonomy import Taxonomy, TaxonomyClass
+from labeling.models.wellness import Comfort, Exposure, ImageSize, ShieldStyle
 
 __all__ = [
     "SPLITS",
@@ -17,11 +18,14 @@ __all__ = [
     "BulkAction",
     "BulkKind",
     "Claim",
+    "Comfort",
     "Dataset",
     "EnsembleMember",
+    "Exposure",
     "FoldPrediction",
     "Image",
     "ImageRoot",
+    "ImageSize",
     "IssueKind",
     "ItemState",
     "LabelIssue",
@@ -38,6 +42,7 @@ __all__ = [
     "RunKind",
     "RunRefusal",
     "RunState",
+    "ShieldStyle",
     "Skip",
     "Source",
     "Split",

@@ -23,6 +23,7 @@ from labeling.models import (
 )
 from labeling.queries.counts import KEEPER
 from labeling.queries.queue_part import filtered_items
+from labeling.queries.wellness import ComfortSettings
 from labeling.queue_filter import QueueFilter
 
 # Digits first; letters that no other action uses for the classes after the tenth.
@@ -111,13 +112,21 @@ def answers_of(
     )
 
 
-def shown_item(claim: Claim, classes: list[TaxonomyClass], *, blind: bool = False) -> ShownItem:
+def shown_item(
+    claim: Claim, classes: list[TaxonomyClass], *, blind: bool = False, comfort: ComfortSettings | None = None
+) -> ShownItem:
     """What a person needs to decide the item; at most four SQL queries, however many classes or models."""
-    [shown] = shown_items([claim], classes, blind=blind)
+    [shown] = shown_items([claim], classes, blind=blind, comfort=comfort)
     return shown
 
 
-def shown_items(claims: Sequence[Claim], classes: list[TaxonomyClass], *, blind: bool = False) -> list[ShownItem]:
+def shown_items(
+    claims: Sequence[Claim],
+    classes: list[TaxonomyClass],
+    *,
+    blind: bool = False,
+    comfort: ComfortSettings | None = None,
+) -> list[ShownItem]:
     """`shown_item` for several claims; four SQL queries however many."""
     if not claims:
         return []
@@ -141,6 +150,7 @@ def shown_items(claims: Sequence[Claim], classes: list[TaxonomyClass], *, blind:
             represented.get(claim.item_id, []),
             sizes.get(claim.item.image.duplicate_group_id or 0, 1) - 1,
             blind,
+            comfort or ComfortSettings(),
         )
         for claim in claims
     ]
@@ -154,6 +164,7 @@ def _shown(
     represented: list[Image],
     near_duplicates: int,
     blind: bool,
+    comfort: ComfortSettings,
 ) -> ShownItem:
     item, image = claim.item, claim.item.image
     given, suggested = image.given_class, item.suggested_class
@@ -168,7 +179,7 @@ def _shown(
         predicted_by=str(prediction.model_version) if prediction else "",
         confidence=prediction.confidence if prediction else None,
         answers=answers_of(classes, given, suggested),
-        shielded=any(label.harm_rank > 0 for label in seen),
+        shielded=any(comfort.shields(label) for label in seen),
         second_look=item.state == ItemState.UNSURE,
         near_duplicates=near_duplicates,
         represented=tuple(represented[:_STRIP]),

@@ -17,6 +17,10 @@ def filtered_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewIte
     The audit sample is every image that was drawn.
     """
     items = ReviewItem.objects.filter(dataset=dataset)
+    if filters.below_rank:
+        items = items.filter(
+            given_class__harm_rank__lt=filters.below_rank, suggested_class__harm_rank__lt=filters.below_rank
+        )
     if filters.audit:
         drawn = AuditImage.objects.filter(sample=newest_sample(dataset), place__isnull=False)
         return items.filter(image__in=drawn.values("image"))

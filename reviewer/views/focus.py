@@ -22,8 +22,10 @@ from labeling.actions.verdicts import record_verdict, undo_last, undo_own
 from labeling.errors import Conflict, LabelingError
 from labeling.models import ReviewItem, TaxonomyClass, Verdict
 from labeling.queries import queue
+from labeling.queries.wellness import comfort_of
 from labeling.queue_filter import QueueFilter
 from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh
+from reviewer.exposure import count_seen, notice_for, within_cap
 from reviewer.focus_context import AROUND
 from reviewer.focus_items import HOLD, held_facts, in_words, progress_facts
 from reviewer.forms import KeyForm, VerdictForm
@@ -91,12 +93,15 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
     if not isinstance(sent, list) or not 0 < len(sent) <= MOST_VERDICTS or not all(isinstance(o, dict) for o in sent):
         raise _Unreadable(f"Expected 1 to {MOST_VERDICTS} verdicts. Reload the page.")
     classes = queue.classes_of(access.dataset)
+    comfort = comfort_of(request.user)
     results, saved = [], []
     for one in sent:
         carry_out = _CARRY_OUT.get(str(one.get("decision")), _decide)
         try:
             words, verdict = carry_out(request, access, one, classes)
             result: Answer = {"status": 200, "words": words}
+            if carry_out is not _undo:
+                count_seen(request.user, _item(access, one.get("item")), comfort)
             if verdict is not None:
                 saved.append(verdict)
         except Http404 as missing:
@@ -110,7 +115,8 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
         keep_estimate_fresh(access.dataset, audit=any(verdict.blind for verdict in saved))
         keep_ranking_fresh(access.dataset, request.user)
     filters = QueueFilter.from_query(request.GET.dict())
-    return {"results": results, "progress": progress_facts(queue.progress(access.dataset, request.user, filters))}
+    progress = queue.progress(access.dataset, request.user, filters)
+    return {"results": results, "progress": progress_facts(progress, notice_for(request.user, comfort))}
 
 
 @require_POST
@@ -141,13 +147,15 @@ def around(request: PersonRequest, access: DatasetAccess, item_id: int, what: st
 
 
 def _held(request: PersonRequest, access: DatasetAccess, decided: frozenset[int]) -> Answer:
-    filters = QueueFilter.from_query(request.GET.dict())
+    comfort = comfort_of(request.user)
+    filters = within_cap(request.user, QueueFilter.from_query(request.GET.dict()), comfort)
     claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=HOLD, besides=decided)
     open_claims = [claim for claim in claims if claim.item_id not in decided]
-    shown = queue.shown_items(open_claims, queue.classes_of(access.dataset), blind=filters.audit)
+    shown = queue.shown_items(open_claims, queue.classes_of(access.dataset), blind=filters.audit, comfort=comfort)
+    progress = queue.progress(access.dataset, request.user, filters)
     return {
         "items": held_facts(access.dataset, shown),
-        "progress": progress_facts(queue.progress(access.dataset, request.user, filters)),
+        "progress": progress_facts(progress, notice_for(request.user, comfort)),
     }
 
 
@@ -188,7 +196,7 @@ _CARRY_OUT: dict[str, Callable[..., _Carried]] = {"skip": _skip, "undo": _undo}
 
 
 def _item(access: DatasetAccess, number: Any) -> ReviewItem:
-    items = ReviewItem.objects.select_related("image__dataset", "dataset")
+    items = ReviewItem.objects.select_related("image__dataset", "image__given_class", "suggested_class", "dataset")
     item = items.filter(dataset=access.dataset, pk=number).first() if isinstance(number, int) else None
     if item is None:
         raise Http404("This image is no longer in the queue of this dataset.")

@@ -429,6 +429,8 @@ function announce(text) {
 
 function tally(progress) {
   if (!progress) return;
+  byId("wellness").textContent = progress.notice;
+  byId("wellness").hidden = !progress.notice;
   const number = (value) => value.toLocaleString("en");
   byId("tally").replaceChildren(
     element("b", {}, number(progress.settled)),
@@ -622,8 +624,18 @@ function watchSwipes(picture) {
 
 // ---- reveal, shield -----------------------------------------------------------------------------------------
 
+let counted = null; // the item whose reveal was counted, once however often it is looked at
+
 function reveal(on) {
-  byId("picture")?.classList.toggle("revealed", on);
+  const picture = byId("picture");
+  picture?.classList.toggle("revealed", on);
+  const item = items[0]?.item;
+  const hidden = picture?.classList.contains("shielded") && document.documentElement.dataset.shield === "on";
+  if (!on || !hidden || item === undefined || counted === item) return;
+  counted = item;
+  const form = byId("reveal-form");
+  // A look that could not be counted is no reason to stop anybody.
+  fetch(form.action, { method: "POST", body: new FormData(form), keepalive: true }).catch(() => {});
 }
 
 let touchedAt = 0;
@@ -633,6 +645,9 @@ document.addEventListener("pointerdown", (event) => {
   reveal(true);
 });
 for (const type of ["pointerup", "pointercancel"]) document.addEventListener(type, () => reveal(false));
+document.addEventListener("change", (event) => {
+  if (event.target.matches(".reveal-box") && event.target.checked) reveal(true);
+});
 document.addEventListener("click", (event) => {
   // A long touch was a look; a short one keeps the image revealed.
   if (event.target.closest(".reveal") && event.detail && performance.now() - touchedAt > LONG_PRESS_MS) event.preventDefault();
