@@ -16,7 +16,9 @@ if (form?.querySelector("[data-selected-count]")) {
   const changed = () => {
     const on = boxesOf(form).filter((box) => box.checked).length;
     count.textContent = `${on} selected`;
-    for (const button of buttons) button.disabled = on === 0 && scope.value === "selected";
+    const nothing = on === 0 && scope.value === "selected";
+    form.classList.toggle("nothing-selected", nothing);
+    for (const button of buttons) button.disabled = nothing;
   };
   const selection = watchSelection(form, changed);
   form.addEventListener("change", changed);

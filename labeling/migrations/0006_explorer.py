@@ -135,4 +135,16 @@ class Migration(migrations.Migration):
             model_name="reviewitem",
             index=models.Index(fields=["dataset", "state", "image"], name="item_state"),
         ),
+        migrations.AddIndex(
+            model_name="reviewitem",
+            index=models.Index(
+                condition=models.Q(("represented_by__isnull", False)),
+                fields=["represented_by", "state"],
+                name="item_represents",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="verdict",
+            index=models.Index(fields=["reviewer", "created_at"], name="verdict_pace"),
+        ),
     ]

@@ -74,6 +74,11 @@ class ReviewItem(models.Model):
                 fields=["dataset", "given_class", "suggested_class", "represented_by", "state"],
                 name="item_pair_progress",
             ),
+            # Of most items nobody is the representative: an index that counts those too tells planners that a
+            # representative has a million near duplicates.
+            models.Index(
+                fields=["represented_by", "state"], name="item_represents", condition=Q(represented_by__isnull=False)
+            ),
             models.Index(fields=["dataset", "label_quality", "image"], name="item_quality"),
             models.Index(fields=["dataset", "-risk", "image"], name="item_risk"),
             models.Index(fields=["dataset", "suggested_class", "image"], name="item_suggested"),
@@ -208,6 +213,7 @@ class Verdict(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["image", "id"], name="verdict_image"),
             models.Index(fields=["reviewer", "-id"], name="verdict_reviewer"),
+            models.Index(fields=["reviewer", "created_at"], name="verdict_pace"),
         ]
 
     def __str__(self) -> str:

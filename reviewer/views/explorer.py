@@ -122,10 +122,12 @@ def act(request: PersonRequest, slug: str) -> HttpResponse:
             said = f"Saved: {done.summary}. It can be taken back below."
         elif decision == FIRST:
             moved = put_first(dataset=dataset, images=chosen, expected=expected)
-            said = f"{moved:,} images are now first in the queue."
+            many = f"{moved:,} images are now first in the queue."
+            said = many if moved != 1 else "1 image is now first in the queue."
         else:
             moved = put_back(dataset=dataset, images=chosen, expected=expected)
-            said = f"{moved:,} images are back at their place in the queue."
+            many = f"{moved:,} images are back at their place in the queue."
+            said = many if moved != 1 else "1 image is back at its place in the queue."
     except LabelingError as error:
         said = str(error)
     return go_to(request, page, notice=said)

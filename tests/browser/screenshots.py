@@ -49,7 +49,9 @@ PAGES = {
     "overview": "/d/demo/",
     "duplicates": "/d/demo/duplicates/",
     "images": "/d/demo/images/",
+    "images-detail": "/d/demo/images/?sort=risk&image={image}",
     "image": "/d/demo/images/{image}/",
+    "grid-start": "/d/demo/review/grid/",
     "releases": "/d/demo/releases/",
     "runs": "/runs/",
     "run": "/runs/{run}/",
@@ -161,7 +163,15 @@ def take_all(site: Site, browser: Browser, out: Path) -> Iterator[Path]:
             for name, path in PAGES.items():
                 page.goto(site.base + path.format(image=image, run=run))
                 page.wait_for_load_state("networkidle")
-                yield take(page, out, look, name, whole=name != "images")
+                yield take(page, out, look, name, whole=not name.startswith("images"))
+            page.goto(f"{site.base}/d/demo/review/grid/")
+            page.locator(".pairs a").first.click()
+            page.get_by_role("button", name="Start").click()
+            page.locator("[data-settle] .tile").nth(2).click()
+            page.wait_for_load_state("networkidle")
+            yield take(page, out, look, "grid")
+            page.keyboard.press("Escape")
+            page.wait_for_url(f"{site.base}/d/demo/")
             page.goto(f"{site.base}/d/demo/review/")
             yield take(page, out, look, "review-start")
             open_review(page, site)
