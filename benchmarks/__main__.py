@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import duplicates, end_to_end, estimation, finding, inference, ranking, ray_engine
+from benchmarks import duplicates, end_to_end, estimation, finding, inference, keypress, ranking, ray_engine
 
 SUITES = {
     "end_to_end": end_to_end.run,
@@ -11,6 +11,7 @@ SUITES = {
     "ranking": ranking.run,
     "estimation": estimation.run,
     "duplicates": duplicates.run,
+    "keypress": keypress.run,
     "ray": ray_engine.run,
 }
 

@@ -55,9 +55,11 @@ def test_correct_twenty_labels_by_keys_undo_one_cut_and_export(page: Page, site:
         decided.append((image, right))
     assert len({image for image, _ in decided}) == 21
 
+    expect(page.locator('#save-state[data-pending="0"]')).to_have_count(1)
     undone, _ = decided.pop()
     press(page, "z")
     assert shown_image(page) == undone
+    expect(page.locator('#save-state[data-pending="0"]')).to_have_count(1)
 
     verdicts = site.rows(
         "SELECT v.image_id, v.kind, c.name, v.undoes_id IS NOT NULL, v.seconds FROM labeling_verdict v "
