@@ -65,7 +65,7 @@ def test_correct_twenty_labels_by_keys_undo_one_cut_and_export(page: Page, site:
         "SELECT v.image_id, v.kind, c.name, v.undoes_id IS NOT NULL, v.seconds FROM labeling_verdict v "
         "LEFT JOIN labeling_taxonomyclass c ON c.id = v.label_id ORDER BY v.id"
     )
-    assert len(verdicts) == 22
+    assert len(verdicts) == 22, "\n".join(map(str, verdicts))
     for (image, right), (image_id, kind, label, undoes, seconds) in zip(decided, verdicts, strict=False):
         expected = ("keep", None) if right == given[image] else ("relabel", right)
         assert (image_id, (kind, label), undoes) == (image, expected, 0)
