@@ -301,7 +301,8 @@ def test_nothing_moves_from_one_image_to_the_next(sit: Sit) -> None:
             places.add(
                 desk.page.evaluate(
                     "() => [...document.querySelectorAll('#picture, #shown, #decide button')]"
-                    ".map(one => (one.dataset.label ?? one.id) + JSON.stringify(one.getBoundingClientRect())).join('\\n')"
+                    ".map(one => (one.dataset.label ?? one.id) + JSON.stringify(one.getBoundingClientRect()))"
+                    ".join('\\n')"
                 )
             )
             desk.press("s")
