@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import duplicates, end_to_end, estimation, finding, inference, pages, ranking, ray_engine
+from benchmarks import duplicates, end_to_end, estimation, finding, inference, keypress, pages, ranking, ray_engine
 
 SUITES = {
     "end_to_end": end_to_end.run,
@@ -13,6 +13,7 @@ SUITES = {
     "duplicates": duplicates.run,
     "ray": ray_engine.run,
     "pages": pages.run,
+    "keypress": keypress.run,
 }
 
 

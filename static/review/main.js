@@ -72,6 +72,7 @@ function place(picture, item) {
   image.width = item.width;
   image.height = item.height;
   image.alt = describe(item);
+  image.style.transform = "";
   const before = byId("shown");
   if (before !== image) {
     if (before) before.replaceWith(image);
@@ -370,7 +371,7 @@ function showState() {
   const state = waiting && outbox.state !== "idle" && outbox.state !== "sending" ? outbox.state : feed;
   const wait = waiting ? `, ${waiting} wait${waiting === 1 ? "s" : ""}` : "";
   if (state === "signed-out") {
-    say("bad", `✕ signed out – sign in in another tab; ${waiting ? `${count(waiting, "verdict")} wait` : "nothing is lost"}`);
+    say("bad", `✕ signed out – sign in in another tab; ${waiting ? `${count(waiting, "verdict")} wait${waiting === 1 ? "s" : ""}` : "nothing is lost"}`);
   } else if (state === "offline") say("busy", `◌ offline${wait}`);
   else if (state === "failing") say("busy", `◌ ${outbox.why || feedWhy}${wait}`);
   else if (waiting) say("busy", `… sending ${waiting}`);

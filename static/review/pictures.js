@@ -101,6 +101,7 @@ export class Zoom {
   }
 
   reset() {
+    if (this.whole) return;
     [this.#scale, this.#x, this.#y, this.#drag] = [1, 0, 0, null];
     this.#apply();
   }

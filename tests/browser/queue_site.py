@@ -89,6 +89,11 @@ class QueueSite:
         """What a script that prints JSON finds in this installation."""
         return json.loads(self.run("shell", "--no-imports", "-c", script).strip().splitlines()[-1])
 
+    def sign_in_path(self, name: str) -> str:
+        """A new link, as each works once."""
+        link = self.run("sign_in_link", name, "--base", self.base).strip()
+        return link.removeprefix(self.base)
+
     def verdicts(self) -> list[tuple[str, int, str, str | None]]:
         """(person, image, kind, class) of every verdict, in the order of the database."""
         return [(person, image, kind, label) for person, image, kind, label in self.python(_VERDICTS)]
