@@ -22,10 +22,9 @@ from labeling.actions.verdicts import record_verdict, undo_last, undo_own
 from labeling.errors import Conflict, LabelingError
 from labeling.models import ReviewItem, TaxonomyClass, Verdict
 from labeling.queries import queue
-from labeling.queries.wellness import comfort_of
 from labeling.queue_filter import QueueFilter
 from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh
-from reviewer.exposure import count_seen, notice_for, within_cap
+from reviewer.exposure import Care
 from reviewer.focus_context import AROUND
 from reviewer.focus_items import HOLD, held_facts, in_words, progress_facts
 from reviewer.forms import KeyForm, VerdictForm
@@ -93,7 +92,7 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
     if not isinstance(sent, list) or not 0 < len(sent) <= MOST_VERDICTS or not all(isinstance(o, dict) for o in sent):
         raise _Unreadable(f"Expected 1 to {MOST_VERDICTS} verdicts. Reload the page.")
     classes = queue.classes_of(access.dataset)
-    comfort = comfort_of(request.user)
+    care = Care(request.user)
     results, saved = [], []
     for one in sent:
         carry_out = _CARRY_OUT.get(str(one.get("decision")), _decide)
@@ -101,7 +100,7 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
             words, verdict = carry_out(request, access, one, classes)
             result: Answer = {"status": 200, "words": words}
             if carry_out is not _undo:
-                count_seen(request.user, _item(access, one.get("item")), comfort)
+                care.count_seen(_item(access, one.get("item")))
             if verdict is not None:
                 saved.append(verdict)
         except Http404 as missing:
@@ -116,7 +115,7 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
         keep_ranking_fresh(access.dataset, request.user)
     filters = QueueFilter.from_query(request.GET.dict())
     progress = queue.progress(access.dataset, request.user, filters)
-    return {"results": results, "progress": progress_facts(progress, notice_for(request.user, comfort))}
+    return {"results": results, "progress": progress_facts(progress, care.notice)}
 
 
 @require_POST
@@ -147,15 +146,15 @@ def around(request: PersonRequest, access: DatasetAccess, item_id: int, what: st
 
 
 def _held(request: PersonRequest, access: DatasetAccess, decided: frozenset[int]) -> Answer:
-    comfort = comfort_of(request.user)
-    filters = within_cap(request.user, QueueFilter.from_query(request.GET.dict()), comfort)
+    care = Care(request.user)
+    filters = care.within_cap(QueueFilter.from_query(request.GET.dict()))
     claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=HOLD, besides=decided)
     open_claims = [claim for claim in claims if claim.item_id not in decided]
-    shown = queue.shown_items(open_claims, queue.classes_of(access.dataset), blind=filters.audit, comfort=comfort)
+    shown = queue.shown_items(open_claims, queue.classes_of(access.dataset), blind=filters.audit, comfort=care.comfort)
     progress = queue.progress(access.dataset, request.user, filters)
     return {
         "items": held_facts(access.dataset, shown),
-        "progress": progress_facts(progress, notice_for(request.user, comfort)),
+        "progress": progress_facts(progress, care.notice),
     }
 
 

@@ -16,10 +16,9 @@ from labeling.actions.verdicts import record_verdict, review_separately, undo_la
 from labeling.errors import LabelingError
 from labeling.models import SPLITS, Claim, ReviewItem
 from labeling.queries import queue
-from labeling.queries.wellness import comfort_of
 from labeling.queue_filter import QueueFilter
 from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh
-from reviewer.exposure import count_seen, notice_for, within_cap
+from reviewer.exposure import Care
 from reviewer.focus_items import HOLD, held_facts, in_words
 from reviewer.forms import KeyForm, VerdictForm
 from reviewer.http import PersonRequest, go_to, page_or_part, wants_part
@@ -29,9 +28,10 @@ from reviewer.http import PersonRequest, go_to, page_or_part, wants_part
 def review(request: PersonRequest, slug: str) -> HttpResponse:
     """The image that this person holds, or where to start."""
     access = access_dataset(request.user, slug, *REVIEWERS)
-    filters = within_cap(request.user, QueueFilter.from_query(request.GET.dict()), comfort_of(request.user))
+    care = Care(request.user)
+    filters = care.within_cap(QueueFilter.from_query(request.GET.dict()))
     claims = held_claims(dataset=access.dataset, reviewer=request.user, filters=filters)
-    return _show(request, access, filters, claims)
+    return _show(request, access, filters, claims, care)
 
 
 @require_POST
@@ -63,8 +63,9 @@ def verdict(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
         return _next(request, access, problem=str(error))
     keep_estimate_fresh(access.dataset, audit=saved.blind)
     keep_ranking_fresh(access.dataset, request.user)
-    count_seen(request.user, item, comfort_of(request.user))
-    return _next(request, access, saved=in_words(saved))
+    care = Care(request.user)
+    care.count_seen(item)
+    return _next(request, access, care, saved=in_words(saved))
 
 
 @require_POST
@@ -81,8 +82,9 @@ def skip(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
     access = access_dataset(request.user, slug, *REVIEWERS)
     item = get_object_or_404(ReviewItem, dataset=access.dataset, pk=item_id)
     skip_item(item=item, reviewer=request.user)
-    count_seen(request.user, item, comfort_of(request.user))
-    return _next(request, access, saved="Skipped, not now.")
+    care = Care(request.user)
+    care.count_seen(item)
+    return _next(request, access, care, saved="Skipped, not now.")
 
 
 @require_POST
@@ -107,12 +109,15 @@ def leave(request: PersonRequest, slug: str) -> HttpResponse:
     return go_to(request, reverse("overview", args=[slug]))
 
 
-def _next(request: PersonRequest, access: DatasetAccess, *, saved: str = "", problem: str = "") -> HttpResponse:
+def _next(
+    request: PersonRequest, access: DatasetAccess, care: Care | None = None, *, saved: str = "", problem: str = ""
+) -> HttpResponse:
     """Hold the next items and show the first: as a fragment for htmx, by a redirect without JavaScript."""
-    filters = within_cap(request.user, QueueFilter.from_query(request.GET.dict()), comfort_of(request.user))
+    care = care or Care(request.user)
+    filters = care.within_cap(QueueFilter.from_query(request.GET.dict()))
     claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=HOLD)
     if wants_part(request):
-        return _show(request, access, filters, claims, saved=saved, problem=problem)
+        return _show(request, access, filters, claims, care, saved=saved, problem=problem)
     if problem:
         messages.error(request, problem)
     elif saved:
@@ -127,6 +132,7 @@ def _show(
     access: DatasetAccess,
     filters: QueueFilter,
     claims: list[Claim],
+    care: Care,
     *,
     saved: str = "",
     problem: str = "",
@@ -134,8 +140,7 @@ def _show(
     dataset = access.dataset
     classes = queue.classes_of(dataset)
     progress = queue.progress(dataset, request.user, filters)
-    comfort = comfort_of(request.user)
-    held = queue.shown_items(claims, classes, blind=filters.audit, comfort=comfort)
+    held = queue.shown_items(claims, classes, blind=filters.audit, comfort=care.comfort)
     # Empty-handed after asking for work; a mere GET has asked for nothing yet.
     asked = request.method == "POST" or "done" in request.GET
     context = {
@@ -156,7 +161,7 @@ def _show(
         "undo_key": uuid4(),
         "saved": saved,
         "problem": problem,
-        "notice": notice_for(request.user, comfort),
+        "notice": care.notice,
     }
     return page_or_part(request, "review/page.html", "review/_focus.html", context)
 

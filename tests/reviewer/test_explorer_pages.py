@@ -211,5 +211,5 @@ def test_the_grid_costs_the_same_queries_for_many_images(
     pair: Dataset, as_teammate: Client, django_assert_max_num_queries: Any
 ) -> None:
     as_teammate.post(f"{GRID}claim/?{PAIR}")
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         assert len(shown_on(text(as_teammate.get(f"{GRID}?{PAIR}")))) == 24

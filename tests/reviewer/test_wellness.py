@@ -1,4 +1,4 @@
-"""Comfort on the pages: one's own settings, the organisation's defaults, the daily cap, the break, and what is counted."""
+"""Comfort on the pages: settings, defaults, the daily cap, the break, and what is counted."""
 
 import json
 from typing import Any
