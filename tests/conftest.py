@@ -1,10 +1,16 @@
 """Fixtures that every part of the suite may use."""
 
+import signal
+
 import pytest
 
 from labeling.models import Dataset, Membership, Person, Role
 from labeling.queries.counts import KEEPER
 from tests.builders import make_dataset
+
+# A suite that a shell started in the background ignores interrupts, and so would everything that it starts and stops.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
