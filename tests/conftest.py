@@ -7,7 +7,6 @@ import pytest
 from labeling.models import Dataset, Membership, Person, Role
 from tests.builders import make_dataset
 
-
 # A suite that a shell started in the background ignores interrupts, and so would everything that it starts and stops.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
