@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from labeling.actions.claims import claimable_items, matching_items
 from labeling.models import (
+    NO_DECISIONS,
     Claim,
     Dataset,
     Image,
@@ -17,7 +18,6 @@ from labeling.models import (
     ReviewItem,
     TaxonomyClass,
     Verdict,
-    VerdictKind,
 )
 from labeling.queries.queue_part import filtered_items
 from labeling.queue_filter import QueueFilter
@@ -177,7 +177,7 @@ def _pace(dataset: Dataset, reviewer: Person) -> int | None:
     now = timezone.now()
     recent = (
         Verdict.objects.filter(reviewer=reviewer, image__dataset=dataset, created_at__gt=now - timedelta(hours=1))
-        .exclude(kind=VerdictKind.UNDO)
+        .exclude(kind__in=NO_DECISIONS)
         .aggregate(verdicts=Count("pk"), first=Min("created_at"))
     )
     if recent["verdicts"] < 10:
