@@ -13,7 +13,13 @@ from labeling.models import BulkAction, BulkKind
 from reviewer.forms import KeyForm
 from reviewer.http import PersonRequest, go_to
 
-_PAGES = {BulkKind.GROUP: "duplicates", BulkKind.SOURCE: "sources"}
+_PAGES = {
+    BulkKind.GROUP: "duplicates",
+    BulkKind.SOURCE: "sources",
+    BulkKind.PERSON: "team",
+    BulkKind.AGAIN: "team",
+    BulkKind.RULE: "team",
+}
 
 
 @require_POST

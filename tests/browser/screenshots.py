@@ -51,6 +51,8 @@ PAGES = {
     "images": "/d/demo/images/",
     "image": "/d/demo/images/{image}/",
     "releases": "/d/demo/releases/",
+    "team": "/d/demo/team/",
+    "adjudicate": "/d/demo/adjudicate/",
     "runs": "/runs/",
     "run": "/runs/{run}/",
     "me": "/me/",
