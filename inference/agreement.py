@@ -57,7 +57,7 @@ def difference(first: tuple[int, int], second: tuple[int, int]) -> Interval:
     return Interval(point, low, high)
 
 
-def krippendorff_alpha(counts: Counts) -> float:
+def krippendorff_alpha(counts: Counts, weights: Floats | None = None) -> float:
     """Krippendorff's alpha for nominal answers (Krippendorff 2004, "Content Analysis", chapter 11).
 
     1 is perfect agreement, 0 what chance gives, below 0 worse than chance. Images may have any number of answers;
@@ -65,23 +65,25 @@ def krippendorff_alpha(counts: Counts) -> float:
 
     Args:
         counts: (N, K) how many people gave each answer.
+        weights: (N,) for how many images each row stands; None for one each.
 
     Returns:
         alpha; nan where no two people answered the same image, or everybody always gave one answer.
     """
-    counts = _checked(counts)
-    pairable = counts[counts.sum(axis=1) > 1].astype(np.float64)
-    answers = pairable.sum(axis=1)
-    totals = pairable.sum(axis=0)
+    rows, weight = _weighed(counts, weights)
+    pairable = rows.sum(axis=1) > 1
+    rows, weight = rows[pairable], weight[pairable]
+    answers = rows.sum(axis=1)
+    totals = weight @ rows
     everything = totals.sum()
     expected = everything**2 - (totals**2).sum()
     if not expected:
         return nan
-    disagreeing = ((answers**2 - (pairable**2).sum(axis=1)) / (answers - 1)).sum()
+    disagreeing = weight @ ((answers**2 - (rows**2).sum(axis=1)) / (answers - 1))
     return float(1 - (everything - 1) * disagreeing / expected)
 
 
-def fleiss_kappa(counts: Counts) -> float:
+def fleiss_kappa(counts: Counts, weights: Floats | None = None) -> float:
     """Fleiss' kappa (Fleiss 1971, "Measuring nominal scale agreement among many raters").
 
     It is defined for a fixed number of answers an image: those with the most frequent such number (at least two) are
@@ -89,19 +91,22 @@ def fleiss_kappa(counts: Counts) -> float:
 
     Args:
         counts: (N, K) how many people gave each answer.
+        weights: (N,) for how many images each row stands; None for one each.
 
     Returns:
         kappa; nan where no image has two answers, or everybody always gave one answer.
     """
-    counts = _checked(counts)
-    answers = counts.sum(axis=1)
-    sizes, images = np.unique(answers[answers > 1], return_counts=True)
-    if not sizes.size:
+    rows, weight = _weighed(counts, weights)
+    answers = rows.sum(axis=1)
+    by_size = np.bincount(answers.astype(np.int64), weights=weight) if len(rows) else np.zeros(0)
+    if not by_size[2:].any():
         return nan
-    people = int(sizes[np.argmax(images)])
-    of_size = counts[answers == people].astype(np.float64)
-    observed = float((((of_size**2).sum(axis=1) - people) / (people * (people - 1))).mean())
-    by_chance = float(((of_size.sum(axis=0) / of_size.sum()) ** 2).sum())
+    people = 2 + int(np.argmax(by_size[2:]))
+    rows, weight = rows[answers == people], weight[answers == people]
+    agreeing = ((rows**2).sum(axis=1) - people) / (people * (people - 1))
+    observed = float(weight @ agreeing / weight.sum())
+    totals = weight @ rows
+    by_chance = float(((totals / totals.sum()) ** 2).sum())
     return nan if by_chance == 1 else (observed - by_chance) / (1 - by_chance)
 
 
@@ -116,18 +121,22 @@ def cohen_kappa(first: Sequence[int], second: Sequence[int]) -> float:
     return float(cohen_kappa_score(first, second))
 
 
-def bootstrapped(figure: Callable[[Counts], float], counts: Counts, *, repeats: int = 200) -> Interval:
+def bootstrapped(figure: Callable[[Counts, Floats], float], counts: Counts, *, repeats: int = 200) -> Interval:
     """A figure of `counts` with the 95 % percentile interval of a bootstrap over images (Efron 1979).
 
-    Reproducible: the same counts give the same interval.
+    Reproducible: the same counts give the same interval. Images with equal counts are drawn as one row with a weight,
+    so that it takes no longer for many images than for the few patterns of answers that they show.
+
+    Args:
+        figure: of rows of counts and the (N,) weight of each.
     """
-    counts = _checked(counts)
-    point = figure(counts)
+    rows, images = np.unique(_checked(counts), axis=0, return_counts=True)
+    point = figure(rows, images.astype(np.float64)) if len(counts) else nan
     if np.isnan(point) or len(counts) < 2:
         return Interval(point, nan, nan)
     chance = np.random.default_rng(_SEED)
-    drawn = [figure(counts[chance.integers(len(counts), size=len(counts))]) for _ in range(repeats)]
-    known = np.array([one for one in drawn if not np.isnan(one)])
+    weights = chance.multinomial(len(counts), images / len(counts), size=repeats).astype(np.float64)
+    known = np.array([one for drawn in weights if not np.isnan(one := figure(rows, drawn))])
     if len(known) < repeats / 2:
         return Interval(point, nan, nan)
     low, high = np.quantile(known, [0.025, 0.975])
@@ -207,6 +216,11 @@ def dawid_skene(
         moved = float(np.abs(updated - posterior).max())
         posterior = updated
     return Skills(confusion, prior, posterior, done)
+
+
+def _weighed(counts: Counts, weights: Floats | None) -> tuple[Floats, Floats]:
+    rows = _checked(counts).astype(np.float64)
+    return rows, np.ones(len(rows)) if weights is None else weights
 
 
 def _checked(counts: Counts) -> Counts:

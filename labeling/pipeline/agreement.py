@@ -1,7 +1,7 @@
 """How much people agree, how right they are on golden images, how quick, and how far the suggestion steers them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import isnan
@@ -25,7 +25,7 @@ from labeling.actions.standing import EXCLUDE
 from labeling.models import Dataset, Person, TaxonomyClass
 from labeling.queries.answers import GivenAnswer, GoldenRow, given_answers, golden_rows
 
-LAST = 20_000
+LAST = 10_000
 """How many of the newest verdicts a page measures, so that it stays quick however long a dataset is worked on."""
 
 _EXCLUDE_WORD = "exclude"
@@ -104,6 +104,7 @@ def measure_agreement(dataset: Dataset, *, last: int | None = LAST) -> Agreement
     names[EXCLUDE] = _EXCLUDE_WORD
     by_image = _by_image(given)
     counts = _counts(by_image, places)
+    of_people, of_classes = _comparisons(by_image)
     keys = {row.person_id for row in given} | {row.person_id for row in golden}
     people = dict(Person.objects.filter(pk__in=keys).values_list("pk", "username"))
     in_order = sorted(people, key=lambda pk: people[pk])
@@ -119,7 +120,7 @@ def measure_agreement(dataset: Dataset, *, last: int | None = LAST) -> Agreement
             _reliability(
                 people[pk],
                 [row for row in given if row.person_id == pk],
-                _comparisons(by_image, lambda row, pk=pk: row.person_id == pk),  # type: ignore[misc]
+                of_people.get(pk, (0, 0)),
                 [row for row in golden if row.person_id == pk],
                 names,
             )
@@ -132,7 +133,7 @@ def measure_agreement(dataset: Dataset, *, last: int | None = LAST) -> Agreement
                 found := _reliability(
                     names[pk],
                     [row for row in given if row.right == pk],
-                    _comparisons(by_image, lambda row, pk=pk: row.right == pk),  # type: ignore[misc]
+                    of_classes.get(pk, (0, 0)),
                     [row for row in golden if row.expected == pk],
                     names,
                 )
@@ -201,16 +202,22 @@ def _counts(by_image: Sequence[Sequence[GivenAnswer]], places: Mapping[int, int]
 
 
 def _comparisons(
-    by_image: Sequence[Sequence[GivenAnswer]], counts_for: Callable[[GivenAnswer], bool]
-) -> tuple[int, int]:
-    """Of the pairs of answers to one image of which one is meant: how many are equal, and how many there are."""
-    equal = compared = 0
+    by_image: Sequence[Sequence[GivenAnswer]],
+) -> tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]]:
+    """By person, and by class that is right: how many pairs of answers to one image are equal, and of how many."""
+    people: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    classes: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     for rows in by_image:
         for first, second in combinations(rows, 2):
-            if counts_for(first) or counts_for(second):
-                compared += 1
-                equal += first.said == second.said
-    return equal, compared
+            equal = int(first.said == second.said)
+            for tally in (people[first.person_id], people[second.person_id], classes[first.right]):
+                tally[0] += equal
+                tally[1] += 1
+    return _tupled(people), _tupled(classes)
+
+
+def _tupled(tallies: Mapping[int, list[int]]) -> dict[int, tuple[int, int]]:
+    return {key: (equal, compared) for key, (equal, compared) in tallies.items()}
 
 
 def _pairs(by_image: Sequence[Sequence[GivenAnswer]], names: Mapping[int, str]) -> tuple[PairAgreement, ...]:

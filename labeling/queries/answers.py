@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Q
 
 from labeling.actions.bulk import newest_undos
-from labeling.actions.standing import EXCLUDE, answer_of
+from labeling.actions.standing import CHUNK, EXCLUDE
 from labeling.models import NO_DECISIONS, Dataset, GoldenAnswer, ReviewerSkill, Verdict, VerdictKind
 
 
@@ -43,22 +43,39 @@ class GoldenRow:
 
 
 def given_answers(dataset: Dataset, *, last: int | None = None) -> list[GivenAnswer]:
-    """The answers of the dataset in order, or the last so many; three SQL queries.
+    """The answers of the dataset in order, or the last so many; three SQL queries and more for what was undone.
 
     Left out: what was taken back, copies onto near duplicates, decisions about sources and groups, and adjudications,
     whose giver saw what others had said.
     """
-    rows = (
+    verdicts = (
         Verdict.objects.filter(image__dataset=dataset, alone=False)
         .exclude(kind__in=NO_DECISIONS)
         .filter(Q(bulk__isnull=True) | Q(shown_quality__isnull=False))
-        .select_related("image", "undone_by")
         .order_by("-id")
     )
-    found = list(rows[:last] if last else rows)
-    undone = newest_undos([verdict for verdict in found if hasattr(verdict, "undone_by")])
-    taken_back = {chain.verdict.pk for chain in undone if not chain.stands}
-    return [_given(verdict) for verdict in reversed(found) if verdict.pk not in taken_back]
+    columns = (
+        "pk",
+        "image_id",
+        "reviewer_id",
+        "kind",
+        "label_id",
+        "image__given_class_id",
+        "image__current_class_id",
+        "image__excluded",
+        "seconds",
+        "shown_suggestion_id",
+        "hidden_suggestion_id",
+        "created_at",
+        "undone_by",
+    )
+    found: list[Any] = list(verdicts.values_list(*columns)[:last] if last else verdicts.values_list(*columns))
+    undone = [row[0] for row in found if row[-1] is not None]
+    taken_back: set[int] = set()
+    for start in range(0, len(undone), CHUNK):
+        chains = newest_undos(list(Verdict.objects.filter(pk__in=undone[start : start + CHUNK])))
+        taken_back |= {chain.verdict.pk for chain in chains if not chain.stands}
+    return [_given(row) for row in reversed(found) if row[0] not in taken_back]
 
 
 def golden_rows(dataset: Dataset) -> list[GoldenRow]:
@@ -82,19 +99,10 @@ def skills_are_behind(dataset: Dataset, *, by: int) -> bool:
     return newer.values("pk")[:by].count() >= by
 
 
-def _given(verdict: Verdict) -> GivenAnswer:
-    image = verdict.image
-    return GivenAnswer(
-        verdict_id=verdict.pk,
-        image_id=verdict.image_id,
-        person_id=verdict.reviewer_id,
-        said=None if verdict.kind == VerdictKind.UNSURE else answer_of(verdict, image.given_class_id),
-        right=EXCLUDE if image.excluded else image.current_class_id,
-        seconds=verdict.seconds,
-        shown=verdict.shown_suggestion_id,
-        hidden=verdict.hidden_suggestion_id,
-        at=verdict.created_at,
-    )
+def _given(row: Any) -> GivenAnswer:
+    pk, image, person, kind, label, given, current, excluded, seconds, shown, hidden, at, _ = row
+    right = EXCLUDE if excluded else current
+    return GivenAnswer(pk, image, person, _said(kind, label, given), right, seconds, shown, hidden, at)
 
 
 def _said(kind: str, label_id: int | None, given_class_id: int) -> int | None:
