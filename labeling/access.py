@@ -17,10 +17,16 @@ ENGINEERS = (Role.ML,)
 class DatasetAccess:
     dataset: Dataset
     role: Role
+    senior: bool = False
 
     @property
     def is_engineer(self) -> bool:
         return self.role in {Role.ML, Role.ADMIN}
+
+    @property
+    def may_adjudicate(self) -> bool:
+        """Whether this person's verdict alone may settle what others disagree about: a lead's, or a senior's."""
+        return self.is_engineer or self.senior
 
 
 def access_dataset(person: Person | AnonymousUser, slug: str, *roles: Role) -> DatasetAccess:
@@ -36,7 +42,7 @@ def access_dataset(person: Person | AnonymousUser, slug: str, *roles: Role) -> D
     dataset = Dataset.objects.select_related("taxonomy").filter(slug=slug).first()
     if dataset is None or not isinstance(person, Person) or not person.is_active:
         raise Http404("No such dataset.")
-    role = role_in(person, dataset)
+    role, senior = _standing(person, dataset)
     if role is None:
         raise Http404("No such dataset.")
     if roles and role is not Role.ADMIN and role not in roles:
@@ -44,18 +50,29 @@ def access_dataset(person: Person | AnonymousUser, slug: str, *roles: Role) -> D
         raise PermissionDenied(
             f"This needs the role {wanted} in {dataset.slug}; yours is {role.label}. An admin can change it."
         )
-    return DatasetAccess(dataset, role)
+    return DatasetAccess(dataset, role, senior)
 
 
 def role_in(person: Person, dataset: Dataset) -> Role | None:
     """The person's role in the dataset, None for an outsider; a superuser is an admin everywhere."""
-    if person.is_superuser:
-        return Role.ADMIN
-    membership = Membership.objects.filter(dataset=dataset, person=person).first()
-    return Role(membership.role) if membership else None
+    return _standing(person, dataset)[0]
+
+
+def may_adjudicate(person: Person, dataset: Dataset) -> bool:
+    """Whether this person's verdict alone may settle what others disagree about: a lead's, or a senior's."""
+    role, senior = _standing(person, dataset)
+    return role is not None and DatasetAccess(dataset, role, senior).may_adjudicate
 
 
 def datasets_of(person: Person) -> QuerySet[Dataset]:
     """The datasets that exist for this person."""
     datasets = Dataset.objects.select_related("taxonomy").order_by("slug")
     return datasets if person.is_superuser else datasets.filter(memberships__person=person)
+
+
+def _standing(person: Person, dataset: Dataset) -> tuple[Role | None, bool]:
+    """The person's role, and whether they are a senior; one SQL query at most."""
+    if person.is_superuser:
+        return Role.ADMIN, False
+    membership = Membership.objects.filter(dataset=dataset, person=person).first()
+    return (Role(membership.role), membership.senior) if membership else (None, False)

@@ -8,12 +8,14 @@ from django_tasks import task
 
 from labeling.actions.runs import dead_runs, queue_run
 from labeling.errors import LabelingError, RunStopped
-from labeling.models import Dataset, ModelVersion, Person, QueueOrder, Release, Run, RunKind, RunState
+from labeling.models import Consensus, Dataset, ModelVersion, Person, QueueOrder, Release, Run, RunKind, RunState
+from labeling.queries.answers import skills_are_behind
 from labeling.queries.audits import estimate_is_behind
 from labeling.queries.ranking import ranking_is_behind
 
 logger = logging.getLogger(__name__)
 ESTIMATE_EVERY = 25
+SKILLS_EVERY = 50
 
 
 def start_run(*, dataset: Dataset, kind: RunKind, parameters: dict[str, Any], person: Person | None) -> Run:
@@ -84,6 +86,20 @@ def keep_ranking_fresh(dataset: Dataset, person: Person) -> None:
     """Have the open images ranked again when enough labels were decided since the last ranking."""
     if ranking_is_behind(dataset):
         start_run(dataset=dataset, kind=RunKind.RERANK, parameters={}, person=person)
+
+
+@task()
+def refresh_reliability(dataset_pk: int) -> str:
+    """Estimate again how reliable each person is, where the consensus of a dataset asks for it."""
+    from labeling.pipeline.agreement import refresh_skills
+
+    return f"{refresh_skills(Dataset.objects.get(pk=dataset_pk))} people"
+
+
+def keep_skills_fresh(dataset: Dataset) -> None:
+    """Have people's reliability estimated again when enough verdicts came since; only Dawid–Skene reads it."""
+    if dataset.consensus == Consensus.DAWID_SKENE and skills_are_behind(dataset, by=SKILLS_EVERY):
+        refresh_reliability.enqueue(dataset.pk)
 
 
 def keep_estimate_fresh(dataset: Dataset, *, audit: bool) -> None:

@@ -2,18 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 from uuid import UUID
 
 from django import forms
+from django.db.models import QuerySet
 from django.http import QueryDict
 
+from labeling.actions.bulk import MOST_VERDICTS
 from labeling.actions.verdicts import Shown
 from labeling.actions.wellness import Wishes
 from labeling.errors import WrongUsage
-from labeling.models import Comfort, ImageSize, QueueOrder, ShieldStyle, TaxonomyClass, VerdictKind
+from labeling.models import (
+    SPLITS,
+    Comfort,
+    Consensus,
+    ImageSize,
+    Person,
+    QueueOrder,
+    ShieldStyle,
+    TaxonomyClass,
+    VerdictKind,
+)
 from labeling.models.dataset import Theme
 from labeling.pipeline.cutting import parse_ratios
 from labeling.pipeline.quality_limits import Limit
+from labeling.queries.team import SettledFilter
 from reviewer.http import row_number
 
 RELABEL = "relabel:"
@@ -208,6 +222,106 @@ def limits_form(limits: Sequence[Limit], sent: QueryDict | None = None) -> forms
             widget=forms.NumberInput(attrs={"step": "any", "autocomplete": "off"}),
         )
     return form
+
+
+class RuleForm(forms.Form):
+    key = forms.UUIDField(widget=forms.HiddenInput)
+    verdicts_wanted = forms.IntegerField(
+        min_value=1,
+        max_value=MOST_VERDICTS,
+        label="Verdicts an image",
+        help_text="Each of another person.",
+        widget=forms.NumberInput(attrs={"autocomplete": "off"}),
+    )
+    consensus = forms.ChoiceField(
+        choices=Consensus.choices, label="It is settled when", help_text="Otherwise it waits for adjudication."
+    )
+
+
+class SharesForm(forms.Form):
+    """Percentages of the page; `shares` gives them as 0..1."""
+
+    blind_share = forms.FloatField(
+        min_value=0,
+        max_value=100,
+        label="Shown blind, % of images",
+        help_text="Without label and suggestion, to measure how far these steer people.",
+        widget=forms.NumberInput(attrs={"step": "any", "autocomplete": "off"}),
+    )
+    golden_rate = forms.FloatField(
+        min_value=0,
+        max_value=100,
+        label="Golden images, % of images",
+        help_text="Mixed in unseen. A person is asked each once.",
+        widget=forms.NumberInput(attrs={"step": "any", "autocomplete": "off"}),
+    )
+
+    def shares(self) -> tuple[float, float]:
+        """The blind share and the golden rate; only after `is_valid()`."""
+        return self.cleaned_data["blind_share"] / 100, self.cleaned_data["golden_rate"] / 100
+
+
+class AgainForm(forms.Form):
+    """Which settled images are reviewed again, and how."""
+
+    key = forms.UUIDField(widget=forms.HiddenInput)
+    how = forms.ChoiceField(
+        choices=[("second", "send to one more person"), ("reopen", "reopen: what was decided no longer counts")],
+        label="What to do",
+    )
+    person = forms.ModelChoiceField(
+        Person.objects.none(), required=False, empty_label="anybody", to_field_name="username", label="Decided by"
+    )
+    kind = forms.ChoiceField(
+        choices=[("", "anything"), ("keep", "keep"), ("relabel", "relabel"), ("exclude", "exclude")],
+        required=False,
+        label="Decided to",
+    )
+    given = forms.ChoiceField(required=False, label="Given label")
+    current = forms.ChoiceField(required=False, label="Label now")
+    split = forms.ChoiceField(choices=[("", "any"), *((split, split) for split in SPLITS)], required=False)
+
+    def __init__(self, *args: object, people: QuerySet[Person], classes: list[TaxonomyClass], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        cast("forms.ModelChoiceField[Person]", self.fields["person"]).queryset = people
+        for name in ("given", "current"):
+            choices = [("", "any"), *((known.name, known.name) for known in classes)]
+            cast(forms.ChoiceField, self.fields[name]).choices = choices
+
+    def filters(self) -> SettledFilter:
+        """Which settled items are meant; only after `is_valid()`."""
+        chosen = self.cleaned_data
+        return SettledFilter(
+            person=chosen["person"],
+            kind=chosen["kind"],
+            given=chosen["given"],
+            current=chosen["current"],
+            split=chosen["split"],
+        )
+
+
+class SinceForm(forms.Form):
+    key = forms.UUIDField()
+    since = forms.DateTimeField(input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"])
+
+
+class GoldenForm(forms.Form):
+    """Rows `path,label`, pasted or as a file."""
+
+    rows = forms.CharField(
+        required=False,
+        max_length=1_000_000,
+        label="Rows",
+        help_text="The first line is path,label.",
+        widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false", "placeholder": "path,label"}),
+    )
+    file = forms.FileField(required=False, label="or a CSV file", widget=forms.FileInput(attrs={"accept": ".csv"}))
+
+    def lines(self) -> list[str]:
+        """The lines of the file, or of what was pasted; only after `is_valid()`."""
+        sent = self.cleaned_data["file"]
+        text = sent.read().decode("utf-8-sig", errors="replace") if sent else self.cleaned_data["rows"]
+        return str(text).splitlines()
 
 
 class KeyForm(forms.Form):

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from reviewer.views import (
+    adjudicate,
     audit,
     bulk,
     datasets,
@@ -19,6 +20,7 @@ from reviewer.views import (
     settings,
     sign_in,
     sources,
+    team,
 )
 
 urlpatterns = [
@@ -46,6 +48,7 @@ urlpatterns = [
     path("d/<slug:slug>/review/", review.review, name="review"),
     path("d/<slug:slug>/review/claim/", review.claim, name="review_claim"),
     path("d/<slug:slug>/review/undo/", review.undo, name="review_undo"),
+    path("d/<slug:slug>/review/redo/", review.redo, name="review_redo"),
     path("d/<slug:slug>/review/leave/", review.leave, name="review_leave"),
     path("d/<slug:slug>/review/<int:item_id>/verdict/", review.verdict, name="review_verdict"),
     path("d/<slug:slug>/review/<int:item_id>/skip/", review.skip, name="review_skip"),
@@ -61,6 +64,18 @@ urlpatterns = [
         path(f"d/<slug:slug>/review/<int:item_id>/{what}/", focus.around, {"what": what}, name=f"review_{what}")
         for what in ("group", "neighbours", "history")
     ),
+    path("d/<slug:slug>/adjudicate/", adjudicate.adjudicate, name="adjudicate"),
+    path("d/<slug:slug>/adjudicate/undo/", adjudicate.undo, name="adjudicate_undo"),
+    path("d/<slug:slug>/adjudicate/<int:item_id>/", adjudicate.settle, name="adjudicate_settle"),
+    path("d/<slug:slug>/team/", team.team, name="team"),
+    path("d/<slug:slug>/team/rule/", team.rule, name="team_rule"),
+    path("d/<slug:slug>/team/shares/", team.shares, name="team_shares"),
+    path("d/<slug:slug>/team/again/", team.again, name="team_again"),
+    path("d/<slug:slug>/team/golden/", team.golden, name="team_golden"),
+    path("d/<slug:slug>/team/golden/<int:pk>/remove/", team.remove_golden_image, name="team_golden_remove"),
+    path("d/<slug:slug>/team/claims/<int:pk>/release/", team.release, name="team_release"),
+    path("d/<slug:slug>/team/people/<int:pk>/senior/", team.senior, name="team_senior"),
+    path("d/<slug:slug>/team/people/<int:pk>/revert/", team.revert, name="team_revert"),
     path("d/<slug:slug>/audit/", audit.audit, name="audit"),
     path("d/<slug:slug>/audit/draw/", audit.draw, name="audit_draw"),
     path("d/<slug:slug>/audit/estimate/", audit.estimate, name="audit_estimate"),

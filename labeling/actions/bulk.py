@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
 from uuid import UUID, uuid5
 
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
-from labeling.actions.standing import CHUNK, append_verdicts
-from labeling.errors import Conflict, NothingToDo, WrongUsage
+from labeling.access import may_adjudicate
+from labeling.actions.standing import CHUNK, append_verdicts, people_who_count
+from labeling.errors import Conflict, NotAllowed, NothingToDo, WrongUsage
 from labeling.models import (
+    NO_DECISIONS,
     BulkAction,
     BulkKind,
     Claim,
+    Consensus,
     Dataset,
+    FilledSlot,
     Image,
     ItemState,
     Person,
@@ -38,6 +44,7 @@ _IN_WORDS: dict[BulkKind, dict[VerdictKind, str]] = {
     BulkKind.SOURCE: _WHOLE,
     BulkKind.EXPLORER: _WHOLE | {VerdictKind.UNSURE: "sent to a second person"},
 }
+MOST_VERDICTS = 9
 
 
 def settle_represented(item: ReviewItem, verdict: Verdict) -> BulkAction | None:
@@ -71,7 +78,18 @@ def _like(verdict: Verdict, image: Image, wanted_id: int, *, key: UUID, bulk: Bu
         kind = VerdictKind.KEEP if image.given_class_id == wanted_id else VerdictKind.RELABEL
         label_id = wanted_id if kind == VerdictKind.RELABEL else None
     return Verdict(
-        image_id=image.pk, reviewer=verdict.reviewer, kind=kind, label_id=label_id, key=key, bulk=bulk, blind=False
+        image_id=image.pk,
+        reviewer=verdict.reviewer,
+        kind=kind,
+        label_id=label_id,
+        key=key,
+        bulk=bulk,
+        blind=False,
+        wanted=verdict.wanted,
+        rule=verdict.rule,
+        senior=verdict.senior,
+        alone=verdict.alone,
+        evidence=verdict.evidence,
     )
 
 
@@ -111,21 +129,63 @@ def revert_bulk_action(*, action: BulkAction, person: Person, key: UUID) -> Reve
     return Reverted(revert, len(verdicts), left)
 
 
+@dataclass(frozen=True)
+class Chain:
+    """A row of the log, the newest of the undos that go back to it (itself if there is none), and how many."""
+
+    verdict: Verdict
+    newest: Verdict
+    undos: int
+
+    @property
+    def stands(self) -> bool:
+        return self.undos % 2 == 0
+
+
+def newest_undos(verdicts: Sequence[Verdict]) -> list[Chain]:
+    """The chain of undos of each verdict; a query for each undo of an undo, however many verdicts there are."""
+    chains = {verdict.pk: Chain(verdict, verdict, 0) for verdict in verdicts}
+    by_newest = {verdict.pk: verdict.pk for verdict in verdicts}
+    while by_newest:
+        keys, found = list(by_newest), {}
+        for start in range(0, len(keys), CHUNK):
+            for undo in Verdict.objects.filter(undoes__in=keys[start : start + CHUNK]):
+                origin = by_newest[undo.undoes_id or 0]
+                chains[origin] = Chain(chains[origin].verdict, undo, chains[origin].undos + 1)
+                found[undo.pk] = origin
+        by_newest = found
+    return [chains[verdict.pk] for verdict in verdicts]
+
+
 def reversible_verdicts(action: BulkAction) -> tuple[list[Verdict], int]:
-    """The verdicts of the action that stand and that nothing later stands upon, and how many others there are."""
-    standing = list(action.verdicts.filter(undone_by__isnull=True).order_by("pk"))
-    newest: dict[int, int] = {}
+    """What to undo to take the action back: of its verdicts that stand and that nothing later stands upon.
+
+    Returns:
+        for each of these the newest row of its chain, and how many verdicts of the action cannot be taken back.
+    """
+    verdicts = list(action.verdicts.order_by("pk"))
+    free = _free(verdicts)
+    return free, len(verdicts) - len(free)
+
+
+def _free(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    standing = [chain for chain in newest_undos(verdicts) if chain.stands]
+    decided: dict[int, int] = {}
+    settled: dict[int, int] = {}
     for start in range(0, len(standing), CHUNK):
-        images = [verdict.image_id for verdict in standing[start : start + CHUNK]]
-        newest |= dict(
-            Verdict.objects.filter(image__in=images, undone_by__isnull=True)
-            .exclude(kind=VerdictKind.UNDO)
-            .values_list("image_id")
-            .annotate(newest=Max("pk"))
-            .order_by()
-        )
-    free = [verdict for verdict in standing if newest.get(verdict.image_id, 0) <= verdict.pk]
-    return free, action.verdicts.count() - len(free)
+        images = [chain.verdict.image_id for chain in standing[start : start + CHUNK]]
+        later = Verdict.objects.filter(image__in=images, undone_by__isnull=True).exclude(kind__in=NO_DECISIONS)
+        newest = later.values_list("image_id").annotate(newest=Max("pk")).order_by()
+        decided |= dict(newest)
+        settled |= dict(newest.filter(Q(alone=True) | Q(wanted=1)))
+    free = []
+    for chain in standing:
+        # Independent verdicts of several people do not stand upon each other; upon an event everything later does.
+        independent = chain.verdict.kind not in {VerdictKind.ASK, VerdictKind.REOPEN}
+        since = (settled if independent else decided).get(chain.verdict.image_id, 0)
+        if since <= chain.verdict.pk:
+            free.append(chain.newest)
+    return free
 
 
 def undo_verdicts(verdicts: Sequence[Verdict], person: Person, key: UUID, bulk: BulkAction | None) -> None:
@@ -173,8 +233,14 @@ def decide_group(
 
     Raises:
         WrongUsage: a kind or a class that does not fit.
+        NotAllowed: the dataset wants several verdicts an image, and this person's alone may not settle one.
         NothingToDo: the group has no image any more.
     """
+    if centre.dataset.verdicts_wanted > 1 and not may_adjudicate(person, centre.dataset):
+        raise NotAllowed(
+            f"{centre.dataset.slug} wants {centre.dataset.verdicts_wanted} people to judge an image, so only a lead or "
+            "a senior decides a whole group. Review its images one by one."
+        )
     images = Image.objects.filter(duplicate_group=centre)
     words = f"of the near-duplicate group {centre.pk}"
     return _decide_images(centre.dataset, images, BulkKind.GROUP, words, person, kind, label, key)
@@ -349,7 +415,8 @@ def _decide_images(
             summary=f"{len(decided):,} image{'s' if len(decided) > 1 else ''} {which} {words}"[:300],
             key=key,
         )
-        like = Verdict(reviewer=person, kind=kind, label=label)
+        # To ask for a second person is no decision that could stand alone.
+        like = Verdict(reviewer=person, kind=kind, label=label, alone=kind != VerdictKind.UNSURE)
         append_verdicts(
             [
                 _like(
@@ -363,8 +430,158 @@ def _decide_images(
             ]
         )
         for start in range(0, len(decided), CHUNK):
-            Claim.objects.filter(item__image__in=[image.pk for image in decided[start : start + CHUNK]]).delete()
+            Claim.objects.filter(
+                item__image__in=[image.pk for image in decided[start : start + CHUNK]], golden=False
+            ).delete()
     return act
+
+
+def revert_work(*, dataset: Dataset, of: Person, since: datetime, person: Person, key: UUID) -> Reverted:
+    """Take back every verdict that somebody gave since a moment and that nobody has decided upon since, as one act.
+
+    Args:
+        of: whose verdicts.
+        person: who takes them back.
+        key: made once; sending it again returns the first act.
+
+    Raises:
+        NothingToDo: they gave none since, or none stands any more.
+    """
+    with transaction.atomic():
+        repeated = BulkAction.objects.filter(key=key).first()
+        if repeated is not None:
+            return Reverted(repeated, repeated.verdicts.count(), 0)
+        given = list(
+            Verdict.objects.filter(image__dataset=dataset, reviewer=of, created_at__gte=since)
+            .exclude(kind__in=NO_DECISIONS)
+            .order_by("pk")
+        )
+        free = _free(given)
+        moment = timezone.localtime(since)
+        if not free:
+            raise NothingToDo(f"No verdict of {of.username} since {moment:%d %b %Y, %H:%M} can be taken back.")
+        act = BulkAction.objects.create(
+            dataset=dataset,
+            kind=BulkKind.PERSON,
+            person=person,
+            summary=f"took back {len(free):,} verdicts of {of.username} since {moment:%d %b %Y, %H:%M}"[:300],
+            key=key,
+        )
+        undo_verdicts(free, person, key, act)
+    standing = sum(chain.stands for chain in newest_undos(given))
+    return Reverted(act, len(free), standing)
+
+
+def send_again(*, dataset: Dataset, items: QuerySet[ReviewItem], person: Person, reopen: bool, key: UUID) -> BulkAction:
+    """Have settled images reviewed again, as one act that can be taken back.
+
+    Args:
+        items: which; those that are not settled are passed over.
+        reopen: True: what was decided no longer counts, and anybody may decide. False: one more person is wanted, what
+            was decided counts, and if the two differ the image is disputed. The label stays until there is another.
+
+    Raises:
+        NothingToDo: none of them is settled.
+    """
+    with transaction.atomic():
+        repeated = BulkAction.objects.filter(key=key).first()
+        if repeated is not None:
+            return repeated
+        settled = list(
+            Image.objects.filter(pk__in=items.filter(dataset=dataset, state=ItemState.SETTLED).values("image"))
+            .order_by("pk")
+            .only("pk", "given_class_id")
+        )
+        if not settled:
+            raise NothingToDo("None of these images is settled, so there is nothing to review again.")
+        count = f"{len(settled):,} image{'s' if len(settled) > 1 else ''}"
+        act = BulkAction.objects.create(
+            dataset=dataset,
+            kind=BulkKind.AGAIN,
+            person=person,
+            summary=f"reopened {count}" if reopen else f"sent {count} to one more person",
+            key=key,
+        )
+        people = {} if reopen else _people_who_count([image.pk for image in settled])
+        rule = Dataset.objects.get(pk=dataset.pk).consensus
+        append_verdicts(
+            [
+                Verdict(
+                    image=image,
+                    reviewer=person,
+                    kind=VerdictKind.REOPEN if reopen else VerdictKind.ASK,
+                    wanted=1 if reopen else people.get(image.pk, 0) + 1,
+                    rule=rule,
+                    key=uuid5(key, str(image.pk)),
+                    bulk=act,
+                )
+                for image in settled
+            ]
+        )
+    return act
+
+
+def set_review_rule(
+    *, dataset: Dataset, verdicts_wanted: int, consensus: Consensus, person: Person, key: UUID
+) -> BulkAction | None:
+    """How many people are to judge an image, and how their verdicts become one; from now on.
+
+    What is settled stays settled. Images that somebody has judged and that wait for others, or about which people
+    disagree, go by the new rule at once.
+
+    Returns:
+        the act that asked these images anew, None when there were none.
+
+    Raises:
+        WrongUsage: fewer than one verdict, or more than nine.
+    """
+    if not 1 <= verdicts_wanted <= MOST_VERDICTS:
+        raise WrongUsage(f"Expected 1 to {MOST_VERDICTS} verdicts an image, received {verdicts_wanted}.")
+    with transaction.atomic():
+        repeated = BulkAction.objects.filter(key=key).first()
+        if repeated is not None:
+            return repeated
+        stored = Dataset.objects.select_for_update().get(pk=dataset.pk)
+        unchanged = (stored.verdicts_wanted, stored.consensus) == (verdicts_wanted, consensus)
+        Dataset.objects.filter(pk=dataset.pk).update(verdicts_wanted=verdicts_wanted, consensus=consensus)
+        dataset.verdicts_wanted, dataset.consensus = verdicts_wanted, consensus
+        judged = FilledSlot.objects.filter(item__dataset=dataset).values("item__image")
+        images = [] if unchanged else list(Image.objects.filter(pk__in=judged).order_by("pk").only("pk"))
+        if not images:
+            return None
+        words = f"{verdicts_wanted} verdict{'s' if verdicts_wanted > 1 else ''}, {consensus.label}"
+        act = BulkAction.objects.create(
+            dataset=dataset,
+            kind=BulkKind.RULE,
+            person=person,
+            summary=f"applied the rule “{words}” to {len(images):,} images that wait"[:300],
+            key=key,
+        )
+        append_verdicts(
+            [
+                Verdict(
+                    image=image,
+                    reviewer=person,
+                    kind=VerdictKind.ASK,
+                    wanted=verdicts_wanted,
+                    rule=consensus,
+                    key=uuid5(key, str(image.pk)),
+                    bulk=act,
+                )
+                for image in images
+            ]
+        )
+    return act
+
+
+def _people_who_count(images: Sequence[int]) -> dict[int, int]:
+    """Image → how many people have a verdict on it that counts, unsure ones left out."""
+    counted: dict[int, int] = {}
+    for start in range(0, len(images), CHUNK):
+        log = Verdict.objects.filter(image__in=images[start : start + CHUNK]).order_by("image_id", "id")
+        for image_id, of_image in groupby(log, key=lambda verdict: verdict.image_id):
+            counted[image_id] = len(people_who_count(of_image))
+    return counted
 
 
 def check_label(dataset: Dataset, kind: VerdictKind, label: TaxonomyClass | None) -> None:

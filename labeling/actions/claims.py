@@ -4,15 +4,20 @@ A claim is a row; the unique constraint on (item, slot) decides between two peop
 so no lock is held while somebody thinks. An expired claim is simply in nobody's way.
 """
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from labeling.models import Claim, Dataset, ItemState, Person, ReviewItem, Skip, Verdict
+from labeling.actions.chance import chance
+from labeling.actions.golden import golden_items
+from labeling.models import Claim, Dataset, FilledSlot, ItemState, Person, ReviewItem, Skip
 from labeling.queries.queue_part import filtered_items, in_order
 from labeling.queue_filter import QueueFilter
 
@@ -24,18 +29,32 @@ def lease() -> timedelta:
 
 
 def matching_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewItem]:
-    """The unsettled items of this part of the queue, in its order."""
-    return in_order(filtered_items(dataset, filters).exclude(state=ItemState.SETTLED), dataset, filters)
+    """The items of this part of the queue that wait for verdicts, in its order.
+
+    Disputed ones wait for somebody who adjudicates, not for one more verdict.
+    """
+    waiting = filtered_items(dataset, filters).exclude(state=ItemState.SETTLED).exclude(state=ItemState.DISPUTED)
+    return in_order(waiting, dataset, filters)
 
 
 def claimable_items(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> QuerySet[ReviewItem]:
-    """`matching_items` that nobody holds and that this person has neither skipped nor been unsure about."""
+    """`matching_items` with a free slot that this person neither holds, nor has skipped or given a verdict on."""
     now = timezone.now()
-    held = Claim.objects.filter(item=OuterRef("pk"), lease_expires_at__gt=now)
+    live = Claim.objects.filter(item=OuterRef("pk"), lease_expires_at__gt=now)
     skipped = Skip.objects.filter(item=OuterRef("pk"), reviewer=reviewer, until__gt=now)
-    own_verdict = Verdict.objects.filter(image=OuterRef("image"), reviewer=reviewer)
-    return matching_items(dataset, filters).filter(
-        ~Exists(held), ~Exists(skipped), Q(state=ItemState.OPEN) | ~Exists(own_verdict)
+    filled = FilledSlot.objects.filter(item=OuterRef("pk"), reviewer=reviewer)
+    items = matching_items(dataset, filters).filter(~Exists(skipped), ~Exists(filled))
+    if dataset.verdicts_wanted == 1:
+        # Hardly an item wants more than one verdict then, so that a held one need not be counted.
+        return items.filter(~Exists(live.filter(Q(golden=False) | Q(reviewer=reviewer))))
+    held = live.filter(golden=False).order_by().values("item").annotate(held=Count("pk")).values("held")
+    return (
+        items.filter(~Exists(live.filter(reviewer=reviewer)))
+        .alias(
+            free=Coalesce(F("missing"), Value(dataset.verdicts_wanted))
+            - Coalesce(Subquery(held, output_field=IntegerField()), Value(0)),
+        )
+        .filter(free__gt=0)
     )
 
 
@@ -76,6 +95,12 @@ def release_claims(*, dataset: Dataset, reviewer: Person) -> int:
     return released
 
 
+def release_claim(*, claim: Claim) -> None:
+    """A lead gives back what somebody else holds; a verdict that comes all the same counts while nobody took it."""
+    with transaction.atomic():
+        Claim.objects.filter(pk=claim.pk).delete()
+
+
 def skip_item(*, item: ReviewItem, reviewer: Person) -> None:
     """Not now: the item goes back to the queue and is not offered to this person for a while."""
     with transaction.atomic():
@@ -89,30 +114,112 @@ def _own_claims(dataset: Dataset, reviewer: Person) -> list[int]:
     return [claim.pk for claim in own if claim.item.dataset_id == dataset.pk]
 
 
+def free_slots(dataset: Dataset, items: Sequence[ReviewItem]) -> dict[int, list[int]]:
+    """Item pk → its slots that neither a verdict fills nor a live claim holds, lowest first."""
+    taken: dict[int, set[int]] = defaultdict(set)
+    held: dict[int, int] = defaultdict(int)
+    filled: dict[int, int] = defaultdict(int)
+    keys = [item.pk for item in items]
+    holding = Claim.objects.filter(item__in=keys, golden=False, lease_expires_at__gt=timezone.now())
+    for item_id, slot in holding.values_list("item_id", "slot"):
+        taken[item_id].add(slot)
+        held[item_id] += 1
+    for one in FilledSlot.objects.filter(item__in=keys, slot__isnull=False):
+        taken[one.item_id].add(one.slot or 0)
+        filled[one.item_id] += 1
+    missing = {item.pk: dataset.verdicts_wanted if item.missing is None else item.missing for item in items}
+    free: dict[int, list[int]] = {}
+    for pk in keys:
+        open_ones = [slot for slot in range(filled[pk] + missing[pk]) if slot not in taken[pk]]
+        free[pk] = open_ones[: max(missing[pk] - held[pk], 0)]
+    return free
+
+
 def _held(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> list[Claim]:
     own = (
         Claim.objects.filter(pk__in=_own_claims(dataset, reviewer), lease_expires_at__gt=timezone.now())
         .select_related("item__image__given_class", "item__image__current_class", "item__suggested_class")
-        .order_by("-returned", "item__priority", "item_id")
+        .order_by("pk")
     )
     held = list(own)
     matching = matching_items(dataset, filters).filter(pk__in=[claim.item_id for claim in held])
     place = {pk: place for place, pk in enumerate(matching.values_list("pk", flat=True))}
-    kept = [claim for claim in held if claim.returned or claim.item_id in place]
-    return sorted(kept, key=lambda claim: (not claim.returned, place.get(claim.item_id, 0)))
+    golden = _fitting([claim for claim in held if claim.golden and not claim.returned], dataset, filters)
+    kept = [claim for claim in held if claim.returned or (not claim.golden and claim.item_id in place)]
+    kept.sort(key=lambda claim: (not claim.returned, place.get(claim.item_id, 0)))
+    for claim in golden:
+        # A golden image was claimed right before the item that it goes before.
+        after = (at for at, other in enumerate(kept) if not other.golden and other.pk > claim.pk)
+        kept.insert(next(after, len(kept)), claim)
+    return kept
+
+
+def _fitting(golden: list[Claim], dataset: Dataset, filters: QueueFilter) -> list[Claim]:
+    """The golden claims whose images look like this part of the queue."""
+    if not golden or filters.audit or not filters.golden:
+        return []
+    alike = filtered_items(dataset, replace(filters, everything=True)).filter(pk__in=[one.item_id for one in golden])
+    keys = set(alike.values_list("pk", flat=True))
+    return [claim for claim in golden if claim.item_id in keys]
 
 
 def _claim_some(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted: int) -> int | None:
     """Try to claim up to `wanted` items; how many were won, or None when there is nothing to try."""
     now = timezone.now()
-    candidates = list(claimable_items(dataset, reviewer, filters).values_list("pk", flat=True)[:wanted])
+    candidates = list(
+        claimable_items(dataset, reviewer, filters).only("pk", "image_id", "missing", "dataset_id")[:wanted]
+    )
     if not candidates:
         return None
-    Claim.objects.filter(item__in=candidates, lease_expires_at__lte=now).delete()
-    before = Claim.objects.filter(item__in=candidates, reviewer=reviewer).count()
+    keys = [item.pk for item in candidates]
+    Claim.objects.filter(item__in=keys, lease_expires_at__lte=now).delete()
+    before = Claim.objects.filter(item__in=keys, reviewer=reviewer).count()
+    golden = _claim_golden(dataset, reviewer, filters, candidates)
+    slots = free_slots(dataset, candidates)
     # Somebody may be inserting the same slots right now: of the two, the database lets one in.
     Claim.objects.bulk_create(
-        [Claim(item_id=pk, reviewer=reviewer, lease_expires_at=now + lease()) for pk in candidates],
+        [
+            Claim(
+                item=item,
+                slot=slots[item.pk][0],
+                reviewer=reviewer,
+                lease_expires_at=now + lease(),
+                blind=_is_blind(dataset, reviewer, item),
+            )
+            for item in candidates
+            if slots[item.pk]
+        ],
         ignore_conflicts=True,
     )
-    return Claim.objects.filter(item__in=candidates, reviewer=reviewer).count() - before
+    return golden + Claim.objects.filter(item__in=keys, reviewer=reviewer, golden=False).count() - before
+
+
+def _claim_golden(dataset: Dataset, reviewer: Person, filters: QueueFilter, candidates: Sequence[ReviewItem]) -> int:
+    """Claim a golden image for each candidate that chance puts one before; how many there were."""
+    before = [item for item in candidates if chance("golden", reviewer.pk, item.pk) < dataset.golden_rate]
+    if not before or filters.audit or not filters.golden:
+        return 0
+    items = list(golden_items(dataset, reviewer, filters).exclude(pk__in=[item.pk for item in candidates]))
+    items.sort(key=lambda item: chance("golden order", reviewer.pk, item.pk))
+    now = timezone.now()
+    chosen = items[: len(before)]
+    Claim.objects.filter(item__in=chosen, reviewer=reviewer, lease_expires_at__lte=now).delete()
+    Claim.objects.bulk_create(
+        [
+            Claim(
+                item=item,
+                reviewer=reviewer,
+                lease_expires_at=now + lease(),
+                golden=True,
+                blind=_is_blind(dataset, reviewer, item),
+            )
+            for item in chosen
+        ],
+        ignore_conflicts=True,
+    )
+    return Claim.objects.filter(item__in=chosen, reviewer=reviewer, golden=True).count()
+
+
+def _is_blind(dataset: Dataset, reviewer: Person, item: ReviewItem) -> bool:
+    """Whether this image is in the share that this person is shown blind; always the same for the two."""
+    return chance("blind", reviewer.pk, item.image_id) < dataset.blind_share

@@ -50,6 +50,20 @@ def find_dataset(slug: str) -> Dataset:
     return dataset
 
 
+def set_shares(*, dataset: Dataset, blind_share: float, golden_rate: float) -> None:
+    """Which share of the images is shown blind, and before which share a golden one is shown; from the next claim on.
+
+    Raises:
+        WrongUsage: a share outside 0..1.
+    """
+    for name, share in (("blind share", blind_share), ("golden rate", golden_rate)):
+        if not 0 <= share <= 1:
+            raise WrongUsage(f"Expected a {name} from 0 to 1, received {share:g}.")
+    with transaction.atomic():
+        Dataset.objects.filter(pk=dataset.pk).update(blind_share=blind_share, golden_rate=golden_rate)
+    dataset.blind_share, dataset.golden_rate = blind_share, golden_rate
+
+
 def dataset_for_import(slug: str, spec: TaxonomySpec) -> Dataset:
     """The dataset to import into, made when it is new.
 

@@ -67,6 +67,18 @@ def set_role(*, dataset: Dataset, person: Person, role: Role) -> Membership:
         return membership
 
 
+def set_senior(*, dataset: Dataset, person: Person, senior: bool) -> None:
+    """Whether the person settles disagreements; verdicts keep what their giver was when they gave them.
+
+    Raises:
+        WrongUsage: the person is no member of the dataset.
+    """
+    with transaction.atomic():
+        changed = Membership.objects.filter(dataset=dataset, person=person).update(senior=senior)
+    if not changed:
+        raise WrongUsage(f"{person.username} is no member of {dataset.slug}, so cannot be a senior of it.")
+
+
 def remove_member(*, dataset: Dataset, person: Person) -> bool:
     """Take the membership away, with the claims; the person's verdicts stay."""
     with transaction.atomic():

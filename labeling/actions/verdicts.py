@@ -1,19 +1,31 @@
 """Verdicts: deciding an item, and taking that back."""
 
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from labeling.actions.bulk import check_label, reversible_verdicts, settle_represented, undo_verdicts
-from labeling.actions.claims import lease
-from labeling.actions.standing import append_verdict
+from labeling.actions.bulk import (
+    check_label,
+    newest_undos,
+    reversible_verdicts,
+    settle_represented,
+    undo_verdicts,
+)
+from labeling.actions.claims import free_slots, lease
+from labeling.actions.golden import put_back_answer, record_golden_answer, take_back_answer
+from labeling.actions.standing import EXCLUDE, append_verdict
+from labeling.actions.terms import terms
 from labeling.errors import ClaimLost, Conflict, WrongUsage
 from labeling.models import (
+    NO_DECISIONS,
     BulkKind,
     Claim,
     Dataset,
+    FilledSlot,
+    GoldenAnswer,
     ItemState,
     Person,
     ReviewItem,
@@ -21,6 +33,9 @@ from labeling.models import (
     Verdict,
     VerdictKind,
 )
+
+# The version of the keys by which what is undone along with a verdict is told from what a person asked for.
+_DERIVED = 5
 
 
 @dataclass(frozen=True)
@@ -54,8 +69,11 @@ def record_verdict(
         shown: what the person saw, where that can differ from what the item says now.
         blind: label, prediction and reason were hidden.
 
+    An image that was claimed as a golden one is answered instead, which changes no label; the decision is then returned
+    as a verdict that is not in the log (it has no primary key), so that nobody can tell.
+
     Raises:
-        ClaimLost: somebody else has taken or settled the item.
+        ClaimLost: somebody else has taken or settled the item, or this person has given a verdict on it.
         Conflict: the key was used for another decision.
         WrongUsage: a kind or a class that does not fit.
     """
@@ -64,11 +82,18 @@ def record_verdict(
         kind, label = VerdictKind.KEEP, None
     with transaction.atomic():
         # The lock makes two people who decide at the same moment do it one after the other (SQLite has one writer).
-        state = ReviewItem.objects.select_for_update().values_list("state", flat=True).get(pk=item.pk)
-        repeated = Verdict.objects.filter(key=key).first()
+        locked = ReviewItem.objects.select_for_update().get(pk=item.pk)
+        repeated = Verdict.objects.filter(key=key).first() or _golden_before(key)
         if repeated is not None:
             return _same_decision(repeated, item.image_id, reviewer, kind, label)
-        _take_claim(item, reviewer, ItemState(state))
+        claim = Claim.objects.filter(item=item, reviewer=reviewer).first()
+        if claim is not None and claim.golden:
+            claim.item = item
+            answer = record_golden_answer(claim=claim, kind=kind, label=label, key=key, seconds=seconds)
+            return _as_verdict(answer)
+        _take_claim(item, locked, reviewer, claim)
+        hidden = claim is not None and claim.blind and not blind
+        blind = blind or hidden
         verdict = Verdict(
             image_id=item.image_id,
             reviewer=reviewer,
@@ -77,54 +102,105 @@ def record_verdict(
             key=key,
             shown_suggestion_id=None if blind else shown.suggestion_id if shown else item.suggested_class_id,
             shown_quality=None if blind else shown.quality if shown else item.label_quality,
+            hidden_suggestion_id=item.suggested_class_id if hidden else None,
             seconds=seconds,
             blind=blind,
+            **terms(item, locked, reviewer, answer=_answer(item, kind, label)),
         )
         if not blind and kind != VerdictKind.UNSURE:
             verdict.bulk = settle_represented(item, verdict)
         return append_verdict(item.image, verdict)
 
 
-def _take_claim(item: ReviewItem, reviewer: Person, state: ItemState) -> None:
+def adjudicate(
+    *,
+    item: ReviewItem,
+    person: Person,
+    kind: VerdictKind,
+    label: TaxonomyClass | None,
+    key: UUID,
+    seconds: float | None = None,
+) -> Verdict:
+    """Settle an item about which people disagree or were unsure, by one verdict that decides alone.
+
+    Whoever holds it loses the claim: their verdict is not needed any more.
+
+    Args:
+        kind, label, key, seconds: as of `record_verdict`; unsure settles nothing and is refused.
+
+    Raises:
+        Conflict: the item was settled in the meantime, or the key was used for another decision.
+        WrongUsage: a kind or a class that does not fit.
+    """
+    _check_kind(item, kind, label)
+    if kind == VerdictKind.UNSURE:
+        raise WrongUsage("Expected keep, relabel or exclude: an unsure verdict settles nothing.")
+    if label is not None and label.pk == item.image.given_class_id:
+        kind, label = VerdictKind.KEEP, None
+    with transaction.atomic():
+        locked = ReviewItem.objects.select_for_update().get(pk=item.pk)
+        repeated = Verdict.objects.filter(key=key).first()
+        if repeated is not None:
+            return _same_decision(repeated, item.image_id, person, kind, label)
+        if locked.state == ItemState.SETTLED:
+            raise Conflict("This image was settled in the meantime; nothing was changed.")
+        Claim.objects.filter(item=item, golden=False).delete()
+        verdict = Verdict(
+            image_id=item.image_id, reviewer=person, kind=kind, label=label, key=key, seconds=seconds, alone=True
+        )
+        return append_verdict(item.image, verdict)
+
+
+def _take_claim(item: ReviewItem, locked: ReviewItem, reviewer: Person, claim: Claim | None) -> None:
     """End the person's claim on the item.
 
-    A verdict that comes after its lease still counts while the item waits and nobody else has taken it: somebody
-    looked and decided, and no keystroke is lost.
+    A verdict that comes after its lease still counts while the item waits and nobody else has taken the last free slot:
+    somebody looked and decided, and no keystroke is lost.
     """
-    held, _ = Claim.objects.filter(item=item, reviewer=reviewer, lease_expires_at__gt=timezone.now()).delete()
-    if held:
-        return
-    if state == ItemState.SETTLED:
+    if locked.state == ItemState.SETTLED:
         raise ClaimLost("This image was settled in the meantime; your verdict was not needed and nothing was changed.")
-    if Claim.objects.filter(item=item, lease_expires_at__gt=timezone.now()).exists():
+    if locked.state == ItemState.DISPUTED:
+        raise ClaimLost("People disagree about this image; it waits for a lead, and your verdict was not recorded.")
+    filled = FilledSlot.objects.filter(item=item, reviewer=reviewer).first()
+    if filled is not None:
+        before = "were unsure about" if filled.slot is None else "have given your verdict on"
+        raise ClaimLost(f"You {before} this image; it waits for a second person.")
+    if claim is not None:
+        claim.delete()
+        if claim.lease_expires_at > timezone.now():
+            return
+    if not free_slots(item.dataset, [locked])[item.pk]:
         raise ClaimLost("Somebody else has taken this image in the meantime; your verdict was not recorded.")
-    if state == ItemState.UNSURE and Verdict.objects.filter(image_id=item.image_id, reviewer=reviewer).exists():
-        raise ClaimLost("You were unsure about this image; it waits for a second person.")
-    Claim.objects.filter(item=item).delete()
 
 
 def undo_last(*, dataset: Dataset, reviewer: Person, key: UUID) -> Verdict | None:
     """Take back this person's last verdict in the dataset that still stands, also one of yesterday.
 
-    The item becomes a claim of this person again, shown first.
+    The item becomes a claim of this person again, shown first. An answer to a golden image is taken back like any
+    other verdict.
 
     Returns:
         the undo, or None when there is nothing to undo.
 
     Raises:
         Conflict: somebody else holds or has decided the image since.
+        WrongUsage: the key is derived from another (a UUID of version 5), by which redo would not find it.
     """
+    if key.version == _DERIVED:
+        raise WrongUsage("Expected a random key (UUID version 4), received one of version 5.")
     with transaction.atomic():
-        repeated = Verdict.objects.filter(key=key, reviewer=reviewer).first()
+        repeated = _undone_before(key, reviewer)
         if repeated is not None:
             return repeated
-        own = (
-            Verdict.objects.select_related("image", "bulk")
-            .filter(reviewer=reviewer, image__dataset=dataset, undone_by__isnull=True)
-            .exclude(kind=VerdictKind.UNDO)
+        last = last_standing(dataset, reviewer)
+        answer = (
+            GoldenAnswer.objects.filter(reviewer=reviewer, image__dataset=dataset, taken_back_at__isnull=True)
+            .select_related("image__item")
             .order_by("-id")
+            .first()
         )
-        last = own.first()
+        if answer is not None and (last is None or answer.created_at > last.created_at):
+            return _undo_golden(answer, reviewer, key)
         if last is None:
             return None
         return _undo_with_its_group(last, reviewer, key)
@@ -140,12 +216,26 @@ def undo_own(*, dataset: Dataset, reviewer: Person, undoes: UUID, key: UUID) -> 
         Conflict: it was taken back already, or somebody else holds or has decided the image since.
     """
     with transaction.atomic():
-        repeated = Verdict.objects.filter(key=key, reviewer=reviewer).first()
+        repeated = _undone_before(key, reviewer)
         if repeated is not None:
             return repeated
+        golden = GoldenAnswer.objects.select_related("image__item").filter(
+            key=undoes, reviewer=reviewer, image__dataset=dataset
+        )
+        answer = golden.first()
+        if answer is not None:
+            if answer.taken_back_at is not None:
+                raise Conflict("This verdict was taken back already.")
+            return _undo_golden(answer, reviewer, key)
         own = Verdict.objects.select_related("image", "bulk").filter(reviewer=reviewer, image__dataset=dataset)
         verdict = own.filter(key=undoes).exclude(kind=VerdictKind.UNDO).first()
         return None if verdict is None else _undo_with_its_group(verdict, reviewer, key)
+
+
+def _undo_golden(answer: GoldenAnswer, reviewer: Person, key: UUID) -> Verdict:
+    take_back_answer(answer=answer, key=key)
+    _hand_golden_over(answer, reviewer)
+    return Verdict(image_id=answer.image_id, reviewer=reviewer, kind=VerdictKind.UNDO, key=key)
 
 
 def _undo_with_its_group(verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:
@@ -157,16 +247,94 @@ def _undo_with_its_group(verdict: Verdict, reviewer: Person, key: UUID) -> Verdi
     return undo
 
 
+def redo_last(*, dataset: Dataset, reviewer: Person, key: UUID) -> Verdict | None:
+    """Put back what this person took back last, unless they have decided anything since: undo the undo.
+
+    Returns:
+        the undo of the undo, or None when there is nothing to put back.
+
+    Raises:
+        Conflict: somebody else has decided the image since.
+    """
+    with transaction.atomic():
+        repeated = _undone_before(key, reviewer)
+        if repeated is not None:
+            return repeated
+        own = Verdict.objects.filter(reviewer=reviewer, image__dataset=dataset)
+        answers = GoldenAnswer.objects.filter(reviewer=reviewer, image__dataset=dataset)
+        decided = own.exclude(kind__in=NO_DECISIONS).order_by("-id").first()
+        answered = answers.order_by("-id").first()
+        since = max((one.created_at for one in (decided, answered) if one is not None), default=None)
+        if since is None:
+            return None
+        undo = _last_undo(own.filter(created_at__gte=since))
+        answer = answers.filter(taken_back_at__gte=since).order_by("-taken_back_at").first()
+        moment = answer.taken_back_at if answer is not None else None
+        if answer is not None and moment is not None and (undo is None or moment > undo.created_at):
+            put_back_answer(answer=answer, key=key)
+            return _as_verdict(answer)
+        return _redo(undo, reviewer, key) if undo is not None else None
+
+
+def _last_undo(own: QuerySet[Verdict]) -> Verdict | None:
+    """The newest undo by which something is taken back now. What went back along with it has a derived key."""
+    undos = own.filter(kind=VerdictKind.UNDO, undone_by__isnull=True, bulk__isnull=True)
+    for undo in undos.select_related("undoes", "image").order_by("-id"):
+        if undo.key.version != _DERIVED and _origin(undo)[1] % 2:
+            return undo
+    return None
+
+
+def _redo(undo: Verdict, reviewer: Person, key: UUID) -> Verdict:
+    origin, _ = _origin(undo)
+    redo = undo_verdict(verdict=undo, reviewer=reviewer, key=key)
+    if origin.bulk is not None and origin.bulk.kind != BulkKind.REVERT:
+        others = newest_undos(list(origin.bulk.verdicts.exclude(pk=origin.pk)))
+        with_it = [one.newest for one in others if one.newest.key == uuid5(undo.key, str(one.newest.undoes_id))]
+        undo_verdicts(with_it, reviewer, key, None)
+    return redo
+
+
+def last_standing(dataset: Dataset, reviewer: Person) -> Verdict | None:
+    """This person's newest verdict in the dataset that no undo in force takes back."""
+    own = (
+        Verdict.objects.select_related("image", "bulk")
+        .filter(reviewer=reviewer, image__dataset=dataset)
+        .exclude(kind__in=NO_DECISIONS)
+        .order_by("-id")
+    )
+    never_undone = own.filter(undone_by__isnull=True).first()
+    # Few verdicts were taken back and put back again; these may be newer.
+    put_back = own.filter(undone_by__undone_by__isnull=False, pk__gt=never_undone.pk if never_undone else 0)
+    again = (one.verdict for one in newest_undos(list(put_back)) if one.stands)
+    return next(again, never_undone)
+
+
+def _origin(undo: Verdict) -> tuple[Verdict, int]:
+    """The verdict that a chain of undos goes back to, and how many undos there are."""
+    times, verdict = 0, undo
+    while verdict.undoes is not None:
+        verdict, times = verdict.undoes, times + 1
+    return verdict, times
+
+
 def undo_verdict(*, verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:
-    """Take one verdict back by appending an undo, and give its item to this person.
+    """Take one verdict back by appending an undo; an item that waits for a verdict again is given to this person.
+
+    A verdict that was put back is taken back by undoing what put it back. Of several independent verdicts on an image
+    each can be taken back by itself.
 
     Raises:
         Conflict: it was taken back already, a later verdict stands on it, or somebody else holds the item.
     """
     with transaction.atomic():
+        (chain,) = newest_undos([verdict])
+        if not chain.stands:
+            raise Conflict("This verdict was taken back already.")
         later = (
             Verdict.objects.filter(image_id=verdict.image_id, pk__gt=verdict.pk, undone_by__isnull=True)
-            .exclude(kind=VerdictKind.UNDO)
+            .filter(Q(alone=True) | Q(wanted=1))
+            .exclude(kind__in=NO_DECISIONS)
             .exclude(reviewer=reviewer)
             .select_related("reviewer")
             .first()
@@ -176,21 +344,55 @@ def undo_verdict(*, verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:
                 f"{later.reviewer} decided this image after you ({later.get_kind_display()}); "
                 "their verdict has to be taken back first."
             )
-        item = ReviewItem.objects.select_related("image").filter(image_id=verdict.image_id).first()
-        if item is not None:
-            _hand_over(item, reviewer)
+        item = ReviewItem.objects.select_for_update().filter(image_id=verdict.image_id).first()
         try:
             with transaction.atomic():
                 undo = Verdict(
                     image_id=verdict.image_id,
                     reviewer=reviewer,
                     kind=VerdictKind.UNDO,
-                    undoes=verdict,
+                    undoes=chain.newest,
                     key=key,
                 )
-                return append_verdict(verdict.image, undo)
+                undo = append_verdict(verdict.image, undo)
         except IntegrityError as error:
             raise Conflict("This verdict was taken back already.") from error
+        if item is not None:
+            _hand_over(item, reviewer)
+        return undo
+
+
+def _hand_over(item: ReviewItem, reviewer: Person) -> None:
+    """Give the item to the person who took a verdict back, where it waits for one of theirs again."""
+    Claim.objects.filter(item=item, reviewer=reviewer, golden=False).delete()
+    now = timezone.now()
+    item = ReviewItem.objects.select_related("dataset").get(pk=item.pk)
+    answered = FilledSlot.objects.filter(item=item, reviewer=reviewer).exists()
+    if answered or item.state not in {ItemState.OPEN, ItemState.UNSURE}:
+        return
+    free = free_slots(item.dataset, [item])[item.pk]
+    if not free:
+        holder = Claim.objects.select_related("reviewer").filter(item=item, golden=False, lease_expires_at__gt=now)
+        names = ", ".join(str(claim.reviewer) for claim in holder)
+        raise Conflict(f"{names} holds this image right now; try again when they are done.")
+    Claim.objects.filter(item=item, golden=False, lease_expires_at__lte=now).delete()
+    Claim.objects.filter(item=item, reviewer=reviewer).delete()
+    Claim.objects.create(item=item, slot=free[0], reviewer=reviewer, lease_expires_at=now + lease(), returned=True)
+
+
+def _hand_golden_over(answer: GoldenAnswer, reviewer: Person) -> None:
+    item = ReviewItem.objects.filter(image=answer.image_id).first()
+    if item is None:
+        return
+    Claim.objects.filter(item=item, reviewer=reviewer).delete()
+    Claim.objects.create(
+        item=item,
+        reviewer=reviewer,
+        lease_expires_at=timezone.now() + lease(),
+        returned=True,
+        golden=True,
+        blind=answer.blind,
+    )
 
 
 def review_separately(*, item: ReviewItem) -> int:
@@ -203,20 +405,42 @@ def review_separately(*, item: ReviewItem) -> int:
         return ReviewItem.objects.filter(represented_by=item).update(represented_by=None, stands_alone=True)
 
 
-def _hand_over(item: ReviewItem, reviewer: Person) -> None:
-    now = timezone.now()
-    other = Claim.objects.select_related("reviewer").filter(item=item, lease_expires_at__gt=now)
-    holder = other.exclude(reviewer=reviewer).first()
-    if holder is not None:
-        raise Conflict(f"{holder.reviewer} holds this image right now; try again when they are done.")
-    Claim.objects.filter(item=item).delete()
-    Claim.objects.create(item=item, reviewer=reviewer, lease_expires_at=now + lease(), returned=True)
-
-
 def _check_kind(item: ReviewItem, kind: VerdictKind, label: TaxonomyClass | None) -> None:
-    if kind == VerdictKind.UNDO:
-        raise WrongUsage("An undo is not a verdict on an item; use undo.")
+    if kind in NO_DECISIONS:
+        raise WrongUsage("Expected keep, relabel, exclude or unsure; undo, ask and reopen are not verdicts on an item.")
     check_label(item.dataset, kind, label)
+
+
+def _answer(item: ReviewItem, kind: VerdictKind, label: TaxonomyClass | None) -> int:
+    if kind == VerdictKind.EXCLUDE:
+        return EXCLUDE
+    return label.pk if label is not None else item.image.given_class_id
+
+
+def _golden_before(key: UUID) -> Verdict | None:
+    answer = GoldenAnswer.objects.filter(key=key).first()
+    return _as_verdict(answer) if answer else None
+
+
+def _as_verdict(answer: GoldenAnswer) -> Verdict:
+    return Verdict(
+        image_id=answer.image_id,
+        reviewer_id=answer.reviewer_id,
+        kind=answer.kind,
+        label=answer.label,
+        key=answer.key,
+        seconds=answer.seconds,
+        blind=answer.blind,
+    )
+
+
+def _undone_before(key: UUID, reviewer: Person) -> Verdict | None:
+    """What this key did before; a repeated request does nothing more."""
+    verdict = Verdict.objects.filter(key=key, reviewer=reviewer).first()
+    if verdict is not None:
+        return verdict
+    answer = GoldenAnswer.objects.filter(Q(taken_back_key=key) | Q(put_back_key=key), reviewer=reviewer).first()
+    return Verdict(image_id=answer.image_id, reviewer=reviewer, kind=VerdictKind.UNDO, key=key) if answer else None
 
 
 def _same_decision(

@@ -1,17 +1,30 @@
 """The tables of Winnow. No business logic lives here: reads are in `queries`, every write is in `actions`."""
 
 from labeling.models.audit import AuditImage, AuditSample
-from labeling.models.dataset import Dataset, ImageRoot, Membership, Person, QueueOrder, Role, Source
+from labeling.models.dataset import Consensus, Dataset, ImageRoot, Membership, Person, QueueOrder, Role, Source
+from labeling.models.golden import GoldenAnswer, GoldenImage, ReviewerSkill
 from labeling.models.image import SPLITS, Image, Split
 from labeling.models.issue import IssueKind, LabelIssue
 from labeling.models.prediction import EnsembleMember, FoldPrediction, ModelVersion, Prediction
 from labeling.models.release import Release, ReleaseEntry
-from labeling.models.review import BulkAction, BulkKind, Claim, ItemState, ReviewItem, Skip, Verdict, VerdictKind
+from labeling.models.review import (
+    NO_DECISIONS,
+    BulkAction,
+    BulkKind,
+    Claim,
+    FilledSlot,
+    ItemState,
+    ReviewItem,
+    Skip,
+    Verdict,
+    VerdictKind,
+)
 from labeling.models.run import Run, RunKind, RunRefusal, RunState
 from labeling.models.taxonomy import Taxonomy, TaxonomyClass
 from labeling.models.wellness import Comfort, Exposure, ImageSize, ShieldStyle
 
 __all__ = [
+    "NO_DECISIONS",
     "SPLITS",
     "AuditImage",
     "AuditSample",
@@ -19,10 +32,14 @@ __all__ = [
     "BulkKind",
     "Claim",
     "Comfort",
+    "Consensus",
     "Dataset",
     "EnsembleMember",
     "Exposure",
+    "FilledSlot",
     "FoldPrediction",
+    "GoldenAnswer",
+    "GoldenImage",
     "Image",
     "ImageRoot",
     "ImageSize",
@@ -37,6 +54,7 @@ __all__ = [
     "Release",
     "ReleaseEntry",
     "ReviewItem",
+    "ReviewerSkill",
     "Role",
     "Run",
     "RunKind",

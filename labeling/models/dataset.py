@@ -37,10 +37,25 @@ def queue_order_choices() -> list[tuple[str, str]]:
     return QueueOrder.choices
 
 
+class Consensus(models.TextChoices):
+    """How the verdicts of several people on one image become one; `actions.standing` carries it out."""
+
+    MAJORITY = "majority", "more than half agree"
+    UNANIMOUS = "unanimous", "all agree"
+    SENIOR = "senior", "a senior decides"
+    DAWID_SKENE = "dawid_skene", "Dawid–Skene: weighed by how reliable each person is"
+
+
+def consensus_choices() -> list[tuple[str, str]]:
+    return Consensus.choices
+
+
 class Dataset(models.Model):
     """A collection of images under one taxonomy.
 
     `quality_thresholds` overrides single thresholds of the image quality findings by name; an empty one changes none.
+    Each image wants the verdicts of `verdicts_wanted` people, which `consensus` makes one of. `blind_share` of the
+    images are shown without label and suggestion, and before `golden_rate` of them a golden image is shown.
     """
 
     slug = models.SlugField(max_length=60, unique=True)
@@ -48,10 +63,21 @@ class Dataset(models.Model):
     taxonomy = models.ForeignKey(Taxonomy, on_delete=models.PROTECT, related_name="datasets")
     queue_order = models.CharField(max_length=30, choices=queue_order_choices, default=QueueOrder.EVALUATION_FIRST)
     quality_thresholds = models.JSONField(default=dict)
+    verdicts_wanted = models.PositiveSmallIntegerField(default=1)
+    consensus = models.CharField(max_length=20, choices=consensus_choices, default=Consensus.MAJORITY)
+    blind_share = models.FloatField(default=0)
+    golden_rate = models.FloatField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["slug"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(verdicts_wanted__gte=1), name="dataset_wants_a_verdict"),
+            models.CheckConstraint(
+                condition=models.Q(blind_share__gte=0, blind_share__lte=1, golden_rate__gte=0, golden_rate__lte=1),
+                name="dataset_shares_0_1",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.slug
@@ -74,6 +100,7 @@ class Membership(models.Model):
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="memberships")
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=20, choices=role_choices)
+    senior = models.BooleanField(default=False, help_text="Settles disagreements, and decides where a senior does.")
 
     class Meta:
         constraints: ClassVar = [

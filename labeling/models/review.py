@@ -6,8 +6,9 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
-from labeling.models.dataset import Dataset
+from labeling.models.dataset import Consensus, Dataset, consensus_choices
 from labeling.models.image import Image
 from labeling.models.run import Run
 from labeling.models.taxonomy import TaxonomyClass
@@ -16,6 +17,7 @@ from labeling.models.taxonomy import TaxonomyClass
 class ItemState(models.TextChoices):
     OPEN = "open", "open"
     UNSURE = "unsure", "waits for a second person"
+    DISPUTED = "disputed", "people disagree"
     SETTLED = "settled", "settled"
 
 
@@ -29,6 +31,8 @@ class ReviewItem(models.Model):
     Every scored image has an item: the queue is a ranking, not a filter. `suspected` marks those that the run itself
     believes to be wrong. `priority` is the place in the dataset's order, low first. Of a near-duplicate group one
     item is shown, and the others are represented by it; its verdict is theirs too.
+
+    `missing` verdicts are wanted yet; null while nobody has given one, when it is as many as the dataset wants.
     """
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items")
@@ -52,6 +56,7 @@ class ReviewItem(models.Model):
         null=True,
         help_text="A person put the item first in the queue; what `suspected` was before that. Null: nobody did.",
     )
+    missing = models.PositiveSmallIntegerField(null=True)
     represented_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="represents")
     stands_alone = models.BooleanField(default=False, help_text="A person said that it is unlike its group.")
 
@@ -92,7 +97,8 @@ class ReviewItem(models.Model):
 class Claim(models.Model):
     """An exclusive hold of one person on one slot of an item, until its lease expires.
 
-    The unique constraint is what makes a claim race-safe: of two people who insert the same slot, one fails.
+    The unique constraint is what makes a claim race-safe: of two people who insert the same slot, one fails. A golden
+    image takes no slot: any number of people may hold it at once.
     """
 
     item = models.ForeignKey(ReviewItem, on_delete=models.CASCADE, related_name="claims")
@@ -100,15 +106,40 @@ class Claim(models.Model):
     reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="claims")
     lease_expires_at = models.DateTimeField()
     returned = models.BooleanField(default=False, help_text="Came back by undo, so it is shown first.")
+    blind = models.BooleanField(default=False, help_text="Shown without label, prediction and reason.")
+    golden = models.BooleanField(default=False, help_text="Asked to measure the person; changes no label.")
+    claimed_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["item", "slot"], name="claim_slot_once"),
+            models.UniqueConstraint(fields=["item", "slot"], name="claim_slot_once", condition=Q(golden=False)),
             models.UniqueConstraint(fields=["item", "reviewer"], name="claim_reviewer_once"),
         ]
 
     def __str__(self) -> str:
         return f"{self.reviewer_id} holds {self.item_id}/{self.slot}"
+
+
+class FilledSlot(models.Model):
+    """A person's verdict that counts on an item which is not settled; kept by the fold, and checkable.
+
+    An unsure verdict has no slot: somebody looked and will not be asked again, and the slot is still free. The unique
+    constraints are what keeps one person from filling two slots of an item.
+    """
+
+    item = models.ForeignKey(ReviewItem, on_delete=models.CASCADE, related_name="filled")
+    slot = models.PositiveSmallIntegerField(null=True)
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    verdict = models.ForeignKey("Verdict", on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["item", "slot"], name="filled_slot_once"),
+            models.UniqueConstraint(fields=["item", "reviewer"], name="filled_reviewer_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reviewer_id} filled {self.item_id}/{self.slot}"
 
 
 class Skip(models.Model):
@@ -133,6 +164,12 @@ class VerdictKind(models.TextChoices):
     EXCLUDE = "exclude", "exclude"
     UNSURE = "unsure", "unsure"
     UNDO = "undo", "undo"
+    ASK = "ask", "ask more people"
+    REOPEN = "reopen", "reopen"
+
+
+NO_DECISIONS = (VerdictKind.UNDO, VerdictKind.ASK, VerdictKind.REOPEN)
+"""What stands in the log beside what people decided about the images."""
 
 
 def verdict_kind_choices() -> list[tuple[str, str]]:
@@ -144,6 +181,9 @@ class BulkKind(models.TextChoices):
     SOURCE = "source", "source"
     EXPLORER = "explorer", "selection of images"
     GRID = "grid", "page of a grid"
+    PERSON = "person", "a person's work"
+    AGAIN = "again", "sent to review again"
+    RULE = "rule", "change of the rule"
     REVERT = "revert", "revert"
 
 
@@ -182,7 +222,14 @@ class Verdict(models.Model):
     """One decision of one person; rows are only ever added (a database trigger refuses changes).
 
     `key` makes a repeated request harmless. `undoes` names the verdict that an undo takes back; an undo can be
-    undone in turn, and each verdict can be taken back once. The `shown_*` fields are what the person saw.
+    undone in turn, and each verdict can be taken back once. The `shown_*` fields are what the person saw, and
+    `hidden_suggestion` what a blind one was kept from seeing.
+
+    `wanted`, `rule`, `senior`, `alone` and `evidence` are what the fold needs to know of the moment of the decision:
+    how many verdicts the image wanted, how they become one, whether the person was a senior, whether this verdict
+    decides by itself whatever others said, and by class (and "0" for exclude) how probable this answer of this person
+    is where that class is right. An `ask` says that `wanted` verdicts are wanted from then on; after a `reopen` the
+    verdicts before it no longer count.
     """
 
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="verdicts")
@@ -196,6 +243,12 @@ class Verdict(models.Model):
     seconds = models.FloatField(null=True, help_text="From seeing the image to deciding.")
     blind = models.BooleanField(default=False, help_text="Label, prediction and reason were hidden.")
     bulk = models.ForeignKey(BulkAction, on_delete=models.PROTECT, null=True, related_name="verdicts")
+    hidden_suggestion = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, null=True, related_name="+")
+    wanted = models.PositiveSmallIntegerField(default=1)
+    rule = models.CharField(max_length=20, choices=consensus_choices, default=Consensus.MAJORITY)
+    senior = models.BooleanField(default=False)
+    alone = models.BooleanField(default=False)
+    evidence = models.JSONField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

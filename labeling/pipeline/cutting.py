@@ -144,6 +144,8 @@ def _candidates(dataset: Dataset, left_out: Counter[str]) -> list[_Candidate]:
             left_out["excluded by a reviewer"] += 1
         elif standing.state == ItemState.UNSURE:
             left_out["unsure, waits for a second person"] += 1
+        elif standing.state == ItemState.DISPUTED:
+            left_out["disputed, waits for adjudication"] += 1
         else:
             label_id, verdict = standing.current_class_id, standing.deciding
             candidates.append(

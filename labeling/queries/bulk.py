@@ -19,9 +19,9 @@ class BulkRow:
     reverted: bool
 
 
-def bulk_actions(dataset: Dataset, kind: BulkKind) -> list[BulkRow]:
-    """The newest bulk actions of a kind and what took them back, newest first; two SQL queries."""
-    of_kind = BulkAction.objects.filter(dataset=dataset, kind=kind).select_related("person", "reverted_by")
+def bulk_actions(dataset: Dataset, *kinds: BulkKind) -> list[BulkRow]:
+    """The newest bulk actions of some kinds and what took them back, newest first; two SQL queries."""
+    of_kind = BulkAction.objects.filter(dataset=dataset, kind__in=kinds).select_related("person", "reverted_by")
     found = list(of_kind.annotate(images=Count("verdicts")).order_by("-id")[:SHOWN])
     undone = dict(
         BulkAction.objects.filter(pk__in=[action.pk for action in found], verdicts__undone_by__isnull=False)

@@ -1,12 +1,13 @@
 """Recompute what is derived, and report what differs from what is stored."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
 from labeling.actions.releases import NewEntry, content_hash
 from labeling.actions.standing import Standing, fold
-from labeling.models import Image, ItemState, Release, ReviewItem, Verdict
+from labeling.models import FilledSlot, Image, ItemState, Release, ReviewItem, Verdict
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,24 @@ def _image_differences(standings: dict[int, Standing]) -> Iterator[Difference]:
 
 
 def _item_differences(standings: dict[int, Standing]) -> Iterator[Difference]:
-    for pk, image_id, state in ReviewItem.objects.values_list("pk", "image_id", "state").iterator(chunk_size=2000):
-        standing = standings.get(image_id)
-        expected = standing.state if standing else ItemState.OPEN
-        if state != expected:
-            yield Difference(f"review item {pk}", f"{expected} by its verdicts", f"{state} is stored")
+    filled: dict[int, set[tuple[int, int | None, int]]] = defaultdict(set)
+    for one in FilledSlot.objects.iterator(chunk_size=2000):
+        filled[one.item_id].add((one.reviewer_id, one.slot, one.verdict_id))
+    unjudged = Standing(0, False, ItemState.OPEN, None)
+    rows = ReviewItem.objects.values_list("pk", "image_id", "state", "missing")
+    for pk, image_id, state, missing in rows.iterator(chunk_size=2000):
+        standing = standings.get(image_id, unjudged)
+        if (state, missing) != (standing.state, standing.missing):
+            yield Difference(
+                f"review item {pk}",
+                f"{standing.state}, {standing.missing} verdicts missing by its verdicts",
+                f"{state}, {missing} missing is stored",
+            )
+        expected = {(who.reviewer_id, who.slot, who.verdict_id) for who in standing.filled}
+        if filled[pk] != expected:
+            yield Difference(
+                f"slots of review item {pk}", f"{sorted(map(str, expected))}", f"{sorted(map(str, filled[pk]))}"
+            )
 
 
 def _release_differences() -> Iterator[Difference]:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Count, F, Max, Q, QuerySet
 
 from labeling.models import (
+    NO_DECISIONS,
     SPLITS,
     Dataset,
     Image,
@@ -262,7 +263,7 @@ def _verdicts(dataset: Dataset) -> tuple[tuple[tuple[str, int], ...], tuple[Revi
     last_at: dict[str, datetime] = {}
     grouped = (
         Verdict.objects.filter(image__dataset=dataset)
-        .exclude(kind=VerdictKind.UNDO)
+        .exclude(kind__in=NO_DECISIONS)
         .values_list("reviewer__username", "kind")
         .annotate(verdicts=Count("pk"), last=Max("created_at"))
         .order_by()
@@ -304,6 +305,6 @@ def _taken_back(dataset: Dataset) -> list[tuple[str, str]]:
         if pk in out_of_force:
             continue
         out_of_force.add(undoes)
-        if kind != VerdictKind.UNDO:
+        if kind not in NO_DECISIONS:
             taken.append((name, kind))
     return taken

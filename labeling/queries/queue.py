@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from labeling.actions.claims import claimable_items, matching_items
 from labeling.models import (
+    NO_DECISIONS,
     Claim,
     Dataset,
     Image,
@@ -19,7 +20,6 @@ from labeling.models import (
     ReviewItem,
     TaxonomyClass,
     Verdict,
-    VerdictKind,
 )
 from labeling.queries.counts import KEEPER
 from labeling.queries.queue_part import filtered_items
@@ -139,7 +139,7 @@ def shown_items(
         .order_by("model_version_id")
     }
     predicted = _predicted_classes(list(predictions.values()))
-    represented = {} if blind else _represented([claim.item_id for claim in claims])
+    represented = _represented([claim.item_id for claim in claims if not (blind or claim.blind)])
     sizes = _group_sizes([claim.item.image for claim in claims])
     return [
         _shown(
@@ -149,7 +149,7 @@ def shown_items(
             predicted.get(claim.item.image_id),
             represented.get(claim.item_id, []),
             sizes.get(claim.item.image.duplicate_group_id or 0, 1) - 1,
-            blind,
+            blind or claim.blind,
             comfort or ComfortSettings(),
         )
         for claim in claims
@@ -253,7 +253,7 @@ def _pace(dataset: Dataset, reviewer: Person) -> int | None:
     now = timezone.now()
     recent = (
         Verdict.objects.filter(reviewer=reviewer, image__dataset=dataset, created_at__gt=now - timedelta(hours=1))
-        .exclude(kind=VerdictKind.UNDO)
+        .exclude(kind__in=NO_DECISIONS)
         .aggregate(verdicts=Count("pk"), first=Min("created_at"))
     )
     if recent["verdicts"] < 10:

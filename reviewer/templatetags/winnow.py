@@ -14,7 +14,14 @@ from labeling.models import Dataset, Image, TaxonomyClass
 register = template.Library()
 
 SHAPES = {"safe": "●", "unknown": "◐", "adult": "■", "plain": "◆"}
-_IN_PAST = {"keep": "kept", "relabel": "relabelled", "exclude": "excluded", "undo": "undone"}
+_IN_PAST = {
+    "keep": "kept",
+    "relabel": "relabelled",
+    "exclude": "excluded",
+    "undo": "undone",
+    "ask": "sent to more people",
+    "reopen": "reopened",
+}
 _SAFE_GROUPS = {"safe", "sfw"}
 
 

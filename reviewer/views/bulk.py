@@ -18,6 +18,9 @@ _PAGES = {
     BulkKind.SOURCE: "sources",
     BulkKind.EXPLORER: "images",
     BulkKind.GRID: "grid",
+    BulkKind.PERSON: "team",
+    BulkKind.AGAIN: "team",
+    BulkKind.RULE: "team",
 }
 
 

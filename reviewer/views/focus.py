@@ -23,7 +23,7 @@ from labeling.errors import Conflict, LabelingError
 from labeling.models import ReviewItem, TaxonomyClass, Verdict
 from labeling.queries import queue
 from labeling.queue_filter import QueueFilter
-from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh
+from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh, keep_skills_fresh
 from reviewer.exposure import Care
 from reviewer.focus_context import AROUND
 from reviewer.focus_items import HOLD, held_facts, in_words, progress_facts
@@ -113,6 +113,7 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
     if saved:
         keep_estimate_fresh(access.dataset, audit=any(verdict.blind for verdict in saved))
         keep_ranking_fresh(access.dataset, request.user)
+        keep_skills_fresh(access.dataset)
     filters = QueueFilter.from_query(request.GET.dict())
     progress = queue.progress(access.dataset, request.user, filters)
     return {"results": results, "progress": progress_facts(progress, care.notice)}

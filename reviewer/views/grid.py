@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 from uuid import uuid4
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -41,6 +42,7 @@ class _Part:
             given=asked.given,
             suggested=asked.suggested,
             everything=True,
+            golden=False,
             after=_place(query.get("after", "")),
         )
         return cls(filters, size if size in SIZES else SIZES[0])
@@ -61,12 +63,26 @@ class _Part:
         return replace(self, filters=replace(self.filters, after=place)) if place else self
 
 
+def _open_to_grids(dataset: Dataset) -> None:
+    """Refuse datasets whose images are not for one person to settle at a glance.
+
+    Raises:
+        PermissionDenied: several people judge each image, or a share of them is judged blind.
+    """
+    if dataset.verdicts_wanted > 1 or dataset.blind_share:
+        raise PermissionDenied(
+            "A grid shows labels and settles images by one person's word; in this dataset several people judge an "
+            "image, or some are judged blind. Review them one by one, or change that on the page Team."
+        )
+
+
 @require_safe
 def grid(request: PersonRequest, slug: str) -> HttpResponse:
     """The items of the pair that this person holds, or where to start."""
     access = access_dataset(request.user, slug, *REVIEWERS)
     part = _Part.of(request.GET)
     dataset = access.dataset
+    _open_to_grids(dataset)
     classes = {known.name: known for known in classes_of(dataset)}
     given, suggested = classes.get(part.filters.given), classes.get(part.filters.suggested)
     items = _held_items(request.user, dataset, part, given, suggested) if given and suggested else []
@@ -97,6 +113,7 @@ def grid(request: PersonRequest, slug: str) -> HttpResponse:
 def claim(request: PersonRequest, slug: str) -> HttpResponse:
     access = access_dataset(request.user, slug, *REVIEWERS)
     part = _Part.of(request.GET)
+    _open_to_grids(access.dataset)
     if part.names_pair:
         hold_claims(dataset=access.dataset, reviewer=request.user, filters=part.filters, hold=part.size)
     return redirect(f"{reverse('grid', args=[slug])}?{part.query()}")
@@ -107,6 +124,7 @@ def settle(request: PersonRequest, slug: str) -> HttpResponse:
     """Settle the selected items of the page as suggested, leave the others open, and hold the next page."""
     access = access_dataset(request.user, slug, *REVIEWERS)
     dataset = access.dataset
+    _open_to_grids(dataset)
     part = _Part.of(request.GET)
     form = GridForm(request.POST, classes=classes_of(dataset))
     if not form.is_valid():

@@ -12,12 +12,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from labeling.access import REVIEWERS, DatasetAccess, access_dataset
 from labeling.actions.claims import held_claims, hold_claims, release_claims, skip_item
-from labeling.actions.verdicts import record_verdict, review_separately, undo_last
+from labeling.actions.verdicts import record_verdict, redo_last, review_separately, undo_last
 from labeling.errors import LabelingError
 from labeling.models import SPLITS, Claim, ReviewItem
 from labeling.queries import queue
 from labeling.queue_filter import QueueFilter
-from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh
+from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh, keep_skills_fresh
 from reviewer.exposure import Care
 from reviewer.focus_items import HOLD, held_facts, in_words
 from reviewer.forms import KeyForm, VerdictForm
@@ -63,6 +63,7 @@ def verdict(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
         return _next(request, access, problem=str(error))
     keep_estimate_fresh(access.dataset, audit=saved.blind)
     keep_ranking_fresh(access.dataset, request.user)
+    keep_skills_fresh(access.dataset)
     care = Care(request.user)
     care.count_seen(item)
     return _next(request, access, care, saved=in_words(saved))
@@ -100,6 +101,24 @@ def undo(request: PersonRequest, slug: str) -> HttpResponse:
     if undone is None:
         return _next(request, access, problem="There is nothing to undo: you have no standing verdict here.")
     return _next(request, access, saved="Undone: this image is open again.")
+
+
+@require_POST
+def redo(request: PersonRequest, slug: str) -> HttpResponse:
+    """Put back what was undone last."""
+    access = access_dataset(request.user, slug, *REVIEWERS)
+    form = KeyForm(request.POST)
+    if not form.is_valid():
+        return _next(request, access, problem=_first_error(form))
+    try:
+        redone = redo_last(dataset=access.dataset, reviewer=request.user, key=form.cleaned_data["key"])
+    except LabelingError as error:
+        return _next(request, access, problem=str(error))
+    if redone is None:
+        return _next(
+            request, access, problem="There is nothing to put back: you undid nothing since your last verdict."
+        )
+    return _next(request, access, saved="Put back: your verdict stands again.")
 
 
 @require_POST

@@ -53,6 +53,8 @@ PAGES = {
     "image": "/d/demo/images/{image}/",
     "grid-start": "/d/demo/review/grid/",
     "releases": "/d/demo/releases/",
+    "team": "/d/demo/team/",
+    "adjudicate": "/d/demo/adjudicate/",
     "runs": "/runs/",
     "run": "/runs/{run}/",
     "me": "/me/",
