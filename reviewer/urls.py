@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from reviewer import api
 from reviewer.views import (
     adjudicate,
     audit,
@@ -94,6 +95,7 @@ urlpatterns = [
     path("d/<slug:slug>/releases/", releases.releases, name="releases"),
     path("d/<slug:slug>/releases/cut/", releases.cut, name="release_cut"),
     path("d/<slug:slug>/releases/<int:pk>/export/", releases.export, name="release_export"),
+    path("", api.urls),
 ]
 
 handler400 = "reviewer.views.errors.bad_request"

@@ -21,11 +21,13 @@ from labeling.models.review import (
 )
 from labeling.models.run import Run, RunKind, RunRefusal, RunState
 from labeling.models.taxonomy import Taxonomy, TaxonomyClass
+from labeling.models.token import ApiToken, Scope, WorkerBeat
 from labeling.models.wellness import Comfort, Exposure, ImageSize, ShieldStyle
 
 __all__ = [
     "NO_DECISIONS",
     "SPLITS",
+    "ApiToken",
     "AuditImage",
     "AuditSample",
     "BulkAction",
@@ -60,6 +62,7 @@ __all__ = [
     "RunKind",
     "RunRefusal",
     "RunState",
+    "Scope",
     "ShieldStyle",
     "Skip",
     "Source",
@@ -68,4 +71,5 @@ __all__ = [
     "TaxonomyClass",
     "Verdict",
     "VerdictKind",
+    "WorkerBeat",
 ]
