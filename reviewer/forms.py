@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
 
 from django import forms
 from django.db.models import QuerySet
 from django.http import QueryDict
+from django.utils import timezone
 
 from labeling.actions.bulk import MOST_VERDICTS
+from labeling.actions.tokens import MOST_PER_MINUTE, PER_MINUTE
 from labeling.actions.verdicts import Shown
 from labeling.actions.wellness import Wishes
 from labeling.errors import WrongUsage
@@ -20,6 +23,7 @@ from labeling.models import (
     ImageSize,
     Person,
     QueueOrder,
+    Scope,
     ShieldStyle,
     TaxonomyClass,
     VerdictKind,
@@ -322,6 +326,40 @@ class GoldenForm(forms.Form):
         sent = self.cleaned_data["file"]
         text = sent.read().decode("utf-8-sig", errors="replace") if sent else self.cleaned_data["rows"]
         return str(text).splitlines()
+
+
+class TokenForm(forms.Form):
+    """A new API token."""
+
+    name = forms.CharField(
+        max_length=100,
+        label="Used by",
+        help_text="The product or person that calls.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices, label="May", widget=forms.CheckboxSelectMultiple, initial=[Scope.PREDICT, Scope.MODERATE]
+    )
+    per_minute = forms.IntegerField(
+        min_value=1,
+        max_value=MOST_PER_MINUTE,
+        initial=PER_MINUTE,
+        label="Calls a minute, at most",
+        widget=forms.NumberInput(attrs={"autocomplete": "off"}),
+    )
+    days = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=36500,
+        label="Expires after days",
+        help_text="Empty: never.",
+        widget=forms.NumberInput(attrs={"autocomplete": "off"}),
+    )
+
+    def expires_at(self) -> datetime | None:
+        """Only after `is_valid()`."""
+        days = self.cleaned_data["days"]
+        return timezone.now() + timedelta(days=days) if days else None
 
 
 class KeyForm(forms.Form):

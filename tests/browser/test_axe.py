@@ -24,6 +24,7 @@ PAGES = (
     "/d/demo/audit/",
     "/d/demo/releases/",
     "/d/demo/settings/",
+    "/d/demo/programs/",
     "/d/demo/review/",
     "/d/demo/review/grid/",
     "/d/demo/review/grid/?given={given}&suggested={suggested}",
