@@ -227,7 +227,10 @@ def policy_scores(definition: PolicyDefinition, probabilities: AnyFloatArray, cl
         )
 
     def total(side: Sequence[str]) -> Float64Array:
-        summed: Float64Array = checked[:, [names.index(name) for name in side]].sum(axis=1)
+        # One class after the other: NumPy's own sums depend on how many rows there are, in their last bit.
+        summed = np.zeros(len(checked), dtype=np.float64)
+        for name in side:
+            summed += checked[:, names.index(name)]
         return np.clip(summed, 0.0, 1.0)
 
     adult = total(definition.adult)

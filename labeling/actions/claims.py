@@ -156,7 +156,7 @@ def _held(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> list[Clai
 
 def _fitting(golden: list[Claim], dataset: Dataset, filters: QueueFilter) -> list[Claim]:
     """The golden claims whose images look like this part of the queue."""
-    if not golden or filters.audit or not filters.golden:
+    if not golden or filters.blind or not filters.golden:
         return []
     alike = filtered_items(dataset, replace(filters, everything=True)).filter(pk__in=[one.item_id for one in golden])
     keys = set(alike.values_list("pk", flat=True))
@@ -197,7 +197,7 @@ def _claim_some(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted
 def _claim_golden(dataset: Dataset, reviewer: Person, filters: QueueFilter, candidates: Sequence[ReviewItem]) -> int:
     """Claim a golden image for each candidate that chance puts one before; how many there were."""
     before = [item for item in candidates if chance("golden", reviewer.pk, item.pk) < dataset.golden_rate]
-    if not before or filters.audit or not filters.golden:
+    if not before or filters.blind or not filters.golden:
         return 0
     items = list(golden_items(dataset, reviewer, filters).exclude(pk__in=[item.pk for item in candidates]))
     items.sort(key=lambda item: chance("golden order", reviewer.pk, item.pk))

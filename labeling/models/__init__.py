@@ -5,6 +5,7 @@ from labeling.models.dataset import Consensus, Dataset, ImageRoot, Membership, P
 from labeling.models.golden import GoldenAnswer, GoldenImage, ReviewerSkill
 from labeling.models.image import SPLITS, Image, Split
 from labeling.models.issue import IssueKind, LabelIssue
+from labeling.models.policy import BandName, BandSample, ImageBand, Policy
 from labeling.models.prediction import EnsembleMember, FoldPrediction, ModelVersion, Prediction
 from labeling.models.release import Release, ReleaseEntry
 from labeling.models.review import (
@@ -30,6 +31,8 @@ __all__ = [
     "ApiToken",
     "AuditImage",
     "AuditSample",
+    "BandName",
+    "BandSample",
     "BulkAction",
     "BulkKind",
     "Claim",
@@ -43,6 +46,7 @@ __all__ = [
     "GoldenAnswer",
     "GoldenImage",
     "Image",
+    "ImageBand",
     "ImageRoot",
     "ImageSize",
     "IssueKind",
@@ -51,6 +55,7 @@ __all__ = [
     "Membership",
     "ModelVersion",
     "Person",
+    "Policy",
     "Prediction",
     "QueueOrder",
     "Release",
