@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labeling", "0009_hold_verdicts_again"),
+        ("labeling", "0010_policy"),
     ]
 
     operations = [
