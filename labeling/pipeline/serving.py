@@ -32,6 +32,7 @@ __all__ = [
     "check_model_folder",
     "predict",
     "served_model",
+    "served_version",
 ]
 
 ANSWER_SECONDS = 30.0
@@ -93,7 +94,14 @@ class _Predictors:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._named: dict[str, tuple[float, Served]] = {}
+        self._versions: dict[int, Served] = {}
         self._open: dict[int, ServingPredictor] = {}
+
+    def served_version(self, version: ModelVersion) -> Served:
+        known = self._versions.get(version.pk)
+        if known is None:
+            known = self._versions[version.pk] = Served(version, _classes(version))
+        return known
 
     def served(self, name: str) -> Served:
         moment = time.monotonic()
@@ -101,10 +109,9 @@ class _Predictors:
         if known is not None and moment - known[0] < _LOOK_AGAIN_SECONDS:
             return known[1]
         version = current_model(name)
-        if known is None or known[1].version.pk != version.pk:
-            known = moment, Served(version, _classes(version))
-        self._named[name] = moment, known[1]
-        return known[1]
+        served = self.served_version(version)
+        self._named[name] = moment, served
+        return served
 
     def predictor(self, served: Served) -> ServingPredictor:
         with self._lock:
@@ -139,6 +146,11 @@ def served_model(name: str = "") -> Served:
             f"The model {wanted} is not on this server yet: an administrator brings it with fetch_model or "
             "register_model, or names another by API_MODEL."
         ) from error
+
+
+def served_version(version: ModelVersion) -> Served:
+    """A registered model version, to answer with."""
+    return _predictors.served_version(version)
 
 
 def check_model_folder(served: Served) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ninja import NinjaAPI
 
-from reviewer.api import routes
+from reviewer.api import moderation, routes
 from reviewer.api.problems import answer_with_problems
 
 api = NinjaAPI(
@@ -22,6 +22,7 @@ api = NinjaAPI(
     docs_url="/api/docs",
 )
 api.add_router("", routes.router)
+api.add_router("", moderation.router)
 answer_with_problems(api)
 
 

@@ -41,8 +41,42 @@ class ComputeAnswer(Schema):
     scores_dict_sub_cat: dict[str, str]
 
 
+class ModerateAnswer(Schema):
+    band: Literal["safe", "unknown", "adult"]
+    action: Literal["allow", "blur", "review", "block"]
+    scores: dict[str, Probability] = Field(description="unsafe and adult: what the thresholds are compared with.")
+    reasons: list[str]
+    probabilities: dict[str, Probability]
+    model: str
+    policy: int | None = Field(description="The version that decided; null for the thresholds that hold without one.")
+    dataset: str | None
+    image: int | None = Field(description="The image in the dataset, where it is kept there.")
+
+
+class BatchLine(Schema):
+    """One line: an answer as of /moderate, or a problem; with the picture's place in the request."""
+
+    index: int
+    band: Literal["safe", "unknown", "adult"] | None = None
+    action: Literal["allow", "blur", "review", "block"] | None = None
+    scores: dict[str, Probability] | None = None
+    reasons: list[str] | None = None
+    probabilities: dict[str, Probability] | None = None
+    model: str | None = None
+    policy: int | None = None
+    dataset: str | None = None
+    image: int | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class Urls(Schema):
+    urls: Annotated[list[str], Field(min_length=1)]
+
+
 FlatAnswer = dict[str, Probability]
 
+BINARY = {"type": "string", "format": "binary"}
 _PROBLEM_STATUSES = (400, 401, 403, 411, 413, 415, 422, 429, 500, 502, 503, 504)
 
 
@@ -54,7 +88,6 @@ def with_problems(success: Any, *more: int) -> dict[int, Any]:
 def form_of(*, required: bool, many: bool = False) -> dict[str, Any]:
     """The OpenAPI description of a form with one picture, or with many."""
     name = "images" if many else "image"
-    picture = {"type": "string", "format": "binary"}
-    field = {"type": "array", "items": picture, "minItems": 1} if many else picture
+    field = {"type": "array", "items": BINARY, "minItems": 1} if many else BINARY
     schema = {"type": "object", "properties": {name: field}, "required": [name]}
     return {"requestBody": {"required": required, "content": {"multipart/form-data": {"schema": schema}}}}

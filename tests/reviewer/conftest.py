@@ -10,8 +10,8 @@ from django.test import Client, override_settings
 
 from inference.models.sidecar import ModelFolder
 from labeling.actions.claims import hold_claims
-from labeling.actions.tokens import CallCounter
-from labeling.models import Claim, Dataset, Image, ImageRoot, ModelVersion, Person, Role
+from labeling.actions.tokens import CallCounter, make_token
+from labeling.models import Claim, Dataset, Image, ImageRoot, ModelVersion, Person, Role, Scope
 from labeling.pipeline import serving as served_pipeline
 from labeling.pipeline.model_versions import register_folder
 from labeling.queue_filter import QueueFilter
@@ -102,6 +102,7 @@ def no_model_is_remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         predictor.close()
     served_pipeline._predictors._open.clear()
     served_pipeline._predictors._named.clear()
+    served_pipeline._predictors._versions.clear()
 
 
 @pytest.fixture
@@ -123,3 +124,12 @@ def anonymous(no_model_is_remembered: None) -> Iterator[Client]:
 @pytest.fixture
 def looks(db: None) -> Dataset:
     return make_dataset()
+
+
+@pytest.fixture
+def with_token(looks: Dataset) -> Callable[..., Client]:
+    def client(*scopes: Scope, **options: Any) -> Client:
+        _, text = make_token(dataset=looks, name="a product", scopes=scopes or tuple(Scope), **options)
+        return Client(headers={"Authorization": f"Bearer {text}"})
+
+    return client

@@ -31,15 +31,6 @@ pytestmark = pytest.mark.django_db
 FIVE = ["drawings", "hentai", "neutral", "porn", "sexy"]
 
 
-@pytest.fixture
-def with_token(looks: Dataset) -> Callable[..., Client]:
-    def client(*scopes: Scope, **options: Any) -> Client:
-        _, text = make_token(dataset=looks, name="a product", scopes=scopes or tuple(Scope), **options)
-        return Client(headers={"Authorization": f"Bearer {text}"})
-
-    return client
-
-
 # ---- health
 
 

@@ -19,11 +19,11 @@ from schemathesis.specs.openapi import checks
 from labeling.actions.tokens import MOST_PER_MINUTE, make_token
 from labeling.actions.workers import beat
 from labeling.models import Dataset, ModelVersion, Scope
-from tests.reviewer.api_parts import CHINA
+from tests.reviewer.api_parts import small_picture
 
 pytestmark = pytest.mark.django_db
 # Otherwise hardly any form would hold a picture.
-schemathesis.openapi.format("binary", st.just(CHINA))
+schemathesis.openapi.format("binary", st.just(small_picture()))
 # WhiteNoise warns about a folder that `collectstatic` has not made yet, and warnings are errors here.
 django_settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 schema = schemathesis.openapi.from_wsgi("/api/openapi.json", get_wsgi_application())
