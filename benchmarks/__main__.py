@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import duplicates, end_to_end, estimation, finding, inference, keypress, pages, ranking, ray_engine
+from benchmarks import api, duplicates, end_to_end, estimation, finding, inference, keypress, pages, ranking, ray_engine
 
 SUITES = {
     "end_to_end": end_to_end.run,
@@ -14,6 +14,7 @@ SUITES = {
     "ray": ray_engine.run,
     "pages": pages.run,
     "keypress": keypress.run,
+    "api": api.run,
 }
 
 

@@ -362,6 +362,15 @@ class TokenForm(forms.Form):
         return timezone.now() + timedelta(days=days) if days else None
 
 
+class WebhookForm(forms.Form):
+    url = forms.CharField(
+        max_length=2000,
+        label="Address",
+        help_text="Is sent a JSON object for each reported image that people have decided.",
+        widget=forms.URLInput(attrs={"autocomplete": "off", "placeholder": "https://"}),
+    )
+
+
 class KeyForm(forms.Form):
     """A request that is harmless to repeat: its key was made when the page was."""
 

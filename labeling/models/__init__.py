@@ -8,6 +8,7 @@ from labeling.models.issue import IssueKind, LabelIssue
 from labeling.models.policy import BandName, BandSample, ImageBand, Policy
 from labeling.models.prediction import EnsembleMember, FoldPrediction, ModelVersion, Prediction
 from labeling.models.release import Release, ReleaseEntry
+from labeling.models.report import Delivery, Report, ReportKind, Webhook
 from labeling.models.review import (
     NO_DECISIONS,
     BulkAction,
@@ -39,6 +40,7 @@ __all__ = [
     "Comfort",
     "Consensus",
     "Dataset",
+    "Delivery",
     "EnsembleMember",
     "Exposure",
     "FilledSlot",
@@ -60,6 +62,8 @@ __all__ = [
     "QueueOrder",
     "Release",
     "ReleaseEntry",
+    "Report",
+    "ReportKind",
     "ReviewItem",
     "ReviewerSkill",
     "Role",
@@ -76,5 +80,6 @@ __all__ = [
     "TaxonomyClass",
     "Verdict",
     "VerdictKind",
+    "Webhook",
     "WorkerBeat",
 ]

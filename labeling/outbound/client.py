@@ -60,6 +60,7 @@ class OutboundClient:
         self,
         rule: OutboundRule,
         *,
+        setting: str = "API_FETCH",
         resolve: Resolve = resolve,
         backend: NetworkBackend | None = None,
     ) -> None:
@@ -67,10 +68,12 @@ class OutboundClient:
 
         Args:
             rule: what may be reached.
+            setting: the name of the rule, for those who are refused.
             resolve: host and port → addresses as text.
             backend: what opens the connections; it is only ever given addresses that the rule allows.
         """
         self.rule = rule
+        self._setting = setting
         self._resolve = resolve
         self._backend = backend or httpcore.SyncBackend()
         self._resolvers = ThreadPoolExecutor(8, thread_name_prefix="resolve")
@@ -143,7 +146,8 @@ class OutboundClient:
     def _addresses(self, target: Target, deadline: float) -> list[Address]:
         if self.rule.off:
             raise AddressRefused(
-                "fetch_off", "Winnow fetches no URLs here. Send the image itself, or have API_FETCH set to allow it."
+                "fetch_off",
+                f"Winnow reaches no URLs here. Send what is there itself, or have {self._setting} set to allow it.",
             )
         if target.address is not None:
             found = [target.address]
@@ -161,8 +165,7 @@ class OutboundClient:
         if not found or not all(self.rule.allows(target, address) for address in found):
             raise AddressRefused(
                 "url_not_allowed",
-                f"Expected a host that API_FETCH allows; {target.host} is none, or does not exist. Use another URL, "
-                "or send the image itself.",
+                f"Expected a host that {self._setting} allows; {target.host} is none, or does not exist. Use another.",
             )
         return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ninja import NinjaAPI
 
-from reviewer.api import moderation, routes
+from reviewer.api import moderation, reporting, routes
 from reviewer.api.problems import answer_with_problems
 
 api = NinjaAPI(
@@ -23,6 +23,7 @@ api = NinjaAPI(
 )
 api.add_router("", routes.router)
 api.add_router("", moderation.router)
+api.add_router("", reporting.router)
 answer_with_problems(api)
 
 

@@ -3,7 +3,9 @@
 from typing import Annotated, Any, Literal
 
 from ninja import Schema
-from pydantic import Field
+from pydantic import Field, field_validator
+
+from labeling.importers.paths import is_storable
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -68,6 +70,33 @@ class BatchLine(Schema):
     image: int | None = None
     code: str | None = None
     message: str | None = None
+
+
+class ReportFields(Schema):
+    """A report. The image is named by `image_id` or `sha256`, or sent as a file."""
+
+    kind: Literal["false_positive", "false_negative"] = Field(
+        description="false_positive: held back, but harmless; false_negative: let through, but harmful."
+    )
+    image_id: int | None = Field(None, ge=1, lt=2**63)
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    reason: str = Field("", max_length=500, description="In words, for the people who look.")
+    reference: str = Field(
+        "", max_length=200, description="The product's own name for it; the same one again is the same report."
+    )
+
+    @field_validator("reason", "reference")
+    @classmethod
+    def _storable(cls, text: str) -> str:
+        if not is_storable(text):
+            raise ValueError("expected text without NUL and half characters")
+        return text
+
+
+class ReportAnswer(Schema):
+    report: int
+    image: int
+    appeal: bool = Field(description="People had settled the image before; somebody else is asked.")
 
 
 class Urls(Schema):

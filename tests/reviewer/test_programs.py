@@ -1,13 +1,16 @@
 """The page where tokens are made and revoked: shown once, for those who lead the dataset."""
 
 import re
+from typing import Any
 
 import pytest
 from django.test import Client
 
-from labeling.actions.tokens import check_token
+from labeling.actions.reports import take_report
+from labeling.actions.tokens import check_token, make_token
 from labeling.errors import TokenRefused
-from labeling.models import ApiToken, Dataset, Scope
+from labeling.models import ApiToken, Dataset, ReportKind, Scope
+from labeling.pipeline.delivering import watch, webhook_secret
 from tests.reviewer.conftest import text
 
 pytestmark = pytest.mark.django_db
@@ -63,3 +66,34 @@ def test_a_token_of_another_dataset_is_not_revoked_from_here(as_owner: Client, p
     assert as_owner.post(f"/d/looks/programs/tokens/{token.pk}/revoke/").status_code == 404
     token.refresh_from_db()
     assert token.revoked_at is None
+
+
+def test_an_address_is_told_from_here_and_stopped_from_here(as_owner: Client, pictures: Dataset) -> None:
+    as_owner.post("/d/looks/programs/webhooks/", {"url": "https://shop.example/told"})
+    page = text(as_owner.get("/d/looks/programs/"))
+    webhook = pictures.webhooks.get()
+    assert "https://shop.example/told" in page
+    assert webhook_secret(webhook) in page
+    assert "API_WEBHOOKS" in page
+    as_owner.post(f"/d/looks/programs/webhooks/{webhook.pk}/stop/")
+    assert webhook_secret(webhook) not in text(as_owner.get("/d/looks/programs/"))
+
+
+def test_what_is_no_address_is_said_beside_the_field(as_owner: Client, pictures: Dataset) -> None:
+    refused = as_owner.post("/d/looks/programs/webhooks/", {"url": "ftp://shop.example/"})
+    assert refused.status_code == 422
+    assert "http://" in text(refused)
+    assert not pictures.webhooks.exists()
+
+
+def test_the_page_asks_as_many_questions_for_many_reports_as_for_few(
+    as_owner: Client, pictures: Dataset, django_assert_max_num_queries: Any
+) -> None:
+    token, _ = make_token(dataset=pictures, name="The shop", scopes=[Scope.REPORT])
+    watch(pictures, "https://shop.example/told", None)
+    for image in pictures.images.all():
+        take_report(token=token, image=image, kind=ReportKind.FALSE_POSITIVE, reason="no")
+    with django_assert_max_num_queries(14):
+        page = text(as_owner.get("/d/looks/programs/"))
+    assert page.count("held back, but harmless") == 10
+    assert "waits for review" in page

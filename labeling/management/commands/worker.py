@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 from labeling.actions.workers import beat_until
 from labeling.management.base import bring_database_up_to_date
 from labeling.management.parent import end_with_parent
+from labeling.pipeline.delivering import deliver_until
 from labeling.tasks import requeue_dead_runs
 
 
@@ -20,9 +21,10 @@ class Command(BaseCommand):
         bring_database_up_to_date()
         requeue_dead_runs()
         stopping = threading.Event()
-        beating = beat_until(stopping)
+        threads = [beat_until(stopping), deliver_until(stopping)]
         try:
             call_command("db_worker", interval=0.5, startup_delay=False, reload=False, verbosity=options["verbosity"])
         finally:
             stopping.set()
-            beating.join()
+            for thread in threads:
+                thread.join()

@@ -1,0 +1,13 @@
+"""What products reported, and what they were told."""
+
+from labeling.models import Dataset, Delivery, Report
+
+
+def newest_reports(dataset: Dataset, *, limit: int = 50) -> list[Report]:
+    """One SQL query."""
+    return list(dataset.reports.select_related("token", "told_class").order_by("-pk")[:limit])
+
+
+def newest_deliveries(dataset: Dataset, *, limit: int = 50) -> list[Delivery]:
+    """One SQL query."""
+    return list(Delivery.objects.filter(webhook__dataset=dataset).select_related("webhook").order_by("-pk")[:limit])
