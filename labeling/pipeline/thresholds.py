@@ -183,6 +183,17 @@ class SideProposal:
     at_most: float | None
     need: Need | None
 
+    @property
+    def draw(self) -> int:
+        """How many images to draw for what is needed."""
+        if self.need is None or self.need.more is None:
+            return 0
+        return min(self.need.more, self.need.available, MOST_DRAWN)
+
+    @property
+    def bound_percent(self) -> str:
+        return "–" if self.at_most is None else f"{100 * self.at_most:.2g} %"
+
 
 @dataclass(frozen=True)
 class Proposal:
