@@ -234,7 +234,7 @@ def policy_scores(definition: PolicyDefinition, probabilities: AnyFloatArray, cl
         summed = np.zeros(len(checked), dtype=np.float64)
         for name in side:
             summed += checked[:, names.index(name)]
-        return np.round(np.clip(summed, 0.0, 1.0), PLACES)
+        return np.asarray(np.round(np.clip(summed, 0.0, 1.0), PLACES), dtype=np.float64)
 
     adult = total(definition.adult)
     held = np.zeros(len(checked), dtype=np.bool_)
