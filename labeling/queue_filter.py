@@ -17,7 +17,9 @@ class QueueFilter:
     `everything` goes on past the suspected items, through the whole ranking. `audit` is the dataset's audit sample
     instead of the ranking, judged blind. `after` is a place in the queue, (priority, item): only what comes later.
     `below_rank` leaves out what is given or suggested a class of this harm rank or more; 0 leaves out nothing. It comes
-    from a person's limit and never from a link. `golden` lets golden images be mixed in; grids keep them out.
+    from a person's limit and never from a link. `mixed_from_rank` puts a harmless image between every two of this harm
+    rank or more, as long as there are any; 0 keeps the queue's own order. It comes from a person's wish. `golden` lets
+    golden images be mixed in; grids keep them out.
     """
 
     split: str = ""
@@ -28,6 +30,7 @@ class QueueFilter:
     audit: bool = False
     after: tuple[float, int] | None = None
     below_rank: int = 0
+    mixed_from_rank: int = 0
     golden: bool = True
 
     @classmethod

@@ -19,10 +19,14 @@ def theme_choices() -> list[tuple[str, str]]:
 
 
 class Person(AbstractUser):
-    """Somebody who signs in. What a person may do is decided per dataset, by `Membership`."""
+    """Somebody who signs in. What a person may do is decided per dataset, by `Membership`.
+
+    `keys` says where the keys lie that this person has moved, `{"k": "j", "j": "k"}`; a permutation.
+    """
 
     theme = models.CharField(max_length=10, choices=theme_choices, default=Theme.SYSTEM)
     shield = models.BooleanField(default=True, help_text="Blur and grey images of harmful classes until revealed.")
+    keys = models.JSONField(default=dict, blank=True)
 
 
 class QueueOrder(models.TextChoices):

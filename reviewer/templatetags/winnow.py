@@ -1,6 +1,7 @@
 """Chips, numbers and links as Winnow shows them."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from django import template
@@ -63,6 +64,27 @@ def _chip(label: TaxonomyClass, kind: str, word: str) -> SafeString:
 @register.simple_tag
 def shape(label: TaxonomyClass) -> SafeString:
     return format_html('<span class="shape tone-{}" aria-hidden="true">{}</span>', tone(label), SHAPES[tone(label)])
+
+
+@register.simple_tag(takes_context=True)
+def key(context: dict[str, Any], own: str) -> SafeString:
+    """A key as this person finds it on the keyboard; `own` is its name on Winnow's own map."""
+    return format_html("<kbd>{}</kbd>", key_place(context, own).upper())
+
+
+@register.simple_tag(takes_context=True)
+def key_place(context: dict[str, Any], own: str) -> str:
+    request = context.get("request")
+    moved = getattr(request.user, "keys", {}) if request is not None else {}
+    return str(moved.get(own, own))
+
+
+@register.simple_tag(takes_context=True)
+def moved_keys(context: dict[str, Any]) -> str:
+    """Every moved key for the page's code, as `k:j,j:k`."""
+    request = context.get("request")
+    moved = getattr(request.user, "keys", {}) if request is not None else {}
+    return ",".join(f"{own}:{place}" for own, place in moved.items())
 
 
 @register.filter

@@ -29,7 +29,7 @@ def review(request: PersonRequest, slug: str) -> HttpResponse:
     """The image that this person holds, or where to start."""
     access = access_dataset(request.user, slug, *REVIEWERS)
     care = Care(request.user)
-    filters = care.within_cap(QueueFilter.from_query(request.GET.dict()))
+    filters = care.apply(QueueFilter.from_query(request.GET.dict()))
     claims = held_claims(dataset=access.dataset, reviewer=request.user, filters=filters)
     return _show(request, access, filters, claims, care)
 
@@ -133,7 +133,7 @@ def _next(
 ) -> HttpResponse:
     """Hold the next items and show the first: as a fragment for htmx, by a redirect without JavaScript."""
     care = care or Care(request.user)
-    filters = care.within_cap(QueueFilter.from_query(request.GET.dict()))
+    filters = care.apply(QueueFilter.from_query(request.GET.dict()))
     claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=HOLD)
     if wants_part(request):
         return _show(request, access, filters, claims, care, saved=saved, problem=problem)
@@ -178,6 +178,7 @@ def _show(
         "splits": SPLITS,
         "verdict_key": uuid4(),
         "undo_key": uuid4(),
+        "redo_key": uuid4(),
         "saved": saved,
         "problem": problem,
         "notice": care.notice,

@@ -1,5 +1,7 @@
 // One review item on the page. Everything in it came from people's files, so it is set as text, never as markup.
 
+import { placeOf } from "../keys.js";
+
 const byId = (id) => document.getElementById(id);
 
 export function element(name, attributes = {}, ...children) {
@@ -105,7 +107,7 @@ function fillAnswer(button, item) {
   button.classList.toggle("is-given", given);
   button.classList.toggle("is-suggested", suggested);
   button.querySelector(".answer-keys").replaceChildren(
-    ...(given ? [quiet("keep the given label "), element("kbd", { "aria-hidden": "true" }, "K")] : []),
+    ...(given ? [quiet("keep the given label "), element("kbd", { "aria-hidden": "true" }, placeOf("k").toUpperCase())] : []),
     ...(suggested ? [quiet("accept the suggestion "), element("kbd", { "aria-hidden": "true" }, "⏎")] : []),
   );
 }
