@@ -242,7 +242,7 @@ function give(decision) {
   items.shift();
   backKey = null;
   present();
-  document.querySelector(".stage-notice")?.remove();
+  document.querySelector(".stage-notice.problem")?.remove();
   if (focusPart.contains(document.activeElement)) toKeys();
   outbox.add(entry).catch((error) => {
     // The browser would not keep it (its disk is full, say): as if the key had not been pressed.
