@@ -127,9 +127,13 @@ def free_slots(dataset: Dataset, items: Sequence[ReviewItem]) -> dict[int, list[
     for one in FilledSlot.objects.filter(item__in=keys, slot__isnull=False):
         taken[one.item_id].add(one.slot or 0)
         filled[one.item_id] += 1
-    missing = {item.pk: dataset.verdicts_wanted if item.missing is None else item.missing for item in items}
-    free: dict[int, list[int]] = {}
-    for pk in keys:
+    # Read last: whoever fills a slot or settles the item meanwhile was seen as its holder above, or is seen here.
+    waiting = ReviewItem.objects.filter(pk__in=keys, state__in=[ItemState.OPEN, ItemState.UNSURE])
+    missing = {
+        pk: dataset.verdicts_wanted if wanted is None else wanted for pk, wanted in waiting.values_list("pk", "missing")
+    }
+    free: dict[int, list[int]] = {pk: [] for pk in keys}
+    for pk in missing:
         open_ones = [slot for slot in range(filled[pk] + missing[pk]) if slot not in taken[pk]]
         free[pk] = open_ones[: max(missing[pk] - held[pk], 0)]
     return free
@@ -198,7 +202,7 @@ def _candidates(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted
     """The next items to claim, in the order in which they are to be seen."""
     claimable = claimable_items(dataset, reviewer, filters)
     if not filters.mixed_from_rank or filters.audit:
-        return list(claimable.only("pk", "image_id", "missing", "dataset_id")[:wanted])
+        return list(claimable.only("pk", "image_id", "dataset_id")[:wanted])
     rank = filters.mixed_from_rank
     ranks = {
         label.pk: label.harm_rank

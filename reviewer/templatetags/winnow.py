@@ -84,7 +84,7 @@ def moved_keys(context: dict[str, Any]) -> str:
     """Every moved key for the page's code, as `k:j,j:k`."""
     request = context.get("request")
     moved = getattr(request.user, "keys", {}) if request is not None else {}
-    return ",".join(f"{own}:{place}" for own, place in moved.items())
+    return ",".join(f"{own}:{place}" for own, place in sorted(moved.items()))
 
 
 @register.filter

@@ -42,7 +42,7 @@ harm_rank = 2
 ANNOTATORS = (
     *("dora", "nora", "hanna", "shirin", "mona", "rosa", "lena", "hilda", "olga", "lotte", "salma", "blanca"),
     *("petra", "paula", "ella", "erna", "anton", "ida", "irma", "ute", "ursula", "vera", "tilda", "zora", "nina"),
-    *("rita", "karla"),
+    *("rita", "karla", "sanna", "runa"),
 )
 LOST_REQUEST = ("Failed to load resource", "htmx:", "Response Status Error Code 502")
 OUTSIDER = "otto"
@@ -650,6 +650,40 @@ def test_keys_lie_where_the_person_has_put_them(sit: Sit, weather: Weather) -> N
     desk.page.keyboard.press("2")  # what lay at J before, so nothing here
     desk.wait_until_saved()
     assert desk.verdicts() == [(first, "relabel", "foggy"), (second, "exclude", None), (third, "keep", None)]
+
+
+def test_the_back_button_shows_no_image_that_was_decided_since(sit: Sit, weather: Weather) -> None:
+    desk = sit("runa")
+    desk.open()
+    desk.page.goto(f"{weather.url}images/")
+    desk.page.go_back()
+    desk.wait_until_ready()
+    decided = [desk.press("2"), desk.press("x")]
+    desk.page.goto(f"{weather.url}images/")
+    desk.page.go_back()
+    desk.wait_until_ready()
+    assert desk.image not in decided
+    decided.append(desk.press("k"))
+    assert [image for image, _, _ in desk.verdicts()] == decided
+
+
+def test_on_a_slow_line_each_key_still_lands_on_the_image_that_was_seen(sit: Sit) -> None:
+    """As slow 4G is: 400 ms there and back, 1.6 Mbit/s down."""
+    desk = sit("sanna")
+    slow = desk.context.new_cdp_session(desk.page)
+    slow.send("Network.enable")
+    slow.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 400, "downloadThroughput": 200_000, "uploadThroughput": 90_000},
+    )
+    desk.open()
+    for _ in range(14):
+        desk.page.keyboard.press("2")
+        desk.page.wait_for_timeout(250)
+    desk.page.wait_for_function("() => document.querySelector('#save-state').dataset.pending === '0'", timeout=30_000)
+    decided = [image for image, _, _ in desk.verdicts()]
+    assert len(decided) >= 3
+    assert decided == desk.shown_images()[: len(decided)]
 
 
 def test_two_tabs_of_one_person_decide_nothing_twice(sit: Sit) -> None:

@@ -44,7 +44,7 @@ def test_keys_are_chosen_shown_everywhere_and_put_back(
 ) -> None:
     assert as_teammate.post("/me/keys/", OWN | {"key_k": "J"}).status_code == 302
     page = text(as_teammate.get("/d/looks/review/"))
-    assert 'data-keys="k:j,j:k"' in page
+    assert 'data-keys="j:k,k:j"' in page
     assert "<dt><kbd>J</kbd></dt><dd>keep the given label</dd>" in page
     assert 'value="J"' in text(as_teammate.get("/me/"))
     as_teammate.post("/me/keys/", {"reset": "1"})
