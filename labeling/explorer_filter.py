@@ -39,6 +39,7 @@ class ExplorerFilter:
         source: the whole name of a source.
         low, high: bounds of the label quality score, 0..1, both included.
         issue: a kind of label issue.
+        band: a band of the policy in force, `safe`, `unknown` or `adult`.
         path: text that the path holds, in any case of letters.
         sort: a key of `SORTS`; by quality or by risk only ranked images can be listed.
     """
@@ -55,6 +56,7 @@ class ExplorerFilter:
     low: float | None = None
     high: float | None = None
     issue: str = ""
+    band: str = ""
     path: str = ""
     sort: str = "newest"
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+BAND_ORDERS: dict[str, str] = {"riskiest": "riskiest first", "oldest": "oldest first"}
+
 
 def storable(text: str) -> str:
     """A query parameter as a database takes it: no name holds NUL, and PostgreSQL refuses to be asked for one."""
@@ -15,11 +17,20 @@ class QueueFilter:
 
     `issue` is a kind of label issue; its images are shown whether their label is suspected or not.
     `everything` goes on past the suspected items, through the whole ranking. `audit` is the dataset's audit sample
+<<<<<<< HEAD
     instead of the ranking, judged blind. `after` is a place in the queue, (priority, item): only what comes later.
     `below_rank` leaves out what is given or suggested a class of this harm rank or more; 0 leaves out nothing. It comes
     from a person's limit and never from a link. `mixed_from_rank` puts a harmless image between every two of this harm
     rank or more, as long as there are any; 0 keeps the queue's own order. It comes from a person's wish. `golden` lets
     golden images be mixed in; grids keep them out.
+=======
+    instead of the ranking, judged blind. `band` is a band of the policy in force, in the `order` that is asked for
+    (a key of `BAND_ORDERS`; the queue's own where none is). `check` is a side of the policy, `safe` or `adult`: the
+    random sample that was drawn from it, judged blind too. `after` is a place in the queue, (priority, item): only
+    what comes later. `below_rank` leaves out what is given or suggested a class of this harm rank or more; 0 leaves
+    out nothing. It comes from a person's limit and never from a link. `golden` lets golden images be mixed in; grids
+    keep them out.
+>>>>>>> 557d732
     """
 
     split: str = ""
@@ -28,6 +39,9 @@ class QueueFilter:
     issue: str = ""
     everything: bool = False
     audit: bool = False
+    band: str = ""
+    order: str = ""
+    check: str = ""
     after: tuple[float, int] | None = None
     below_rank: int = 0
     mixed_from_rank: int = 0
@@ -42,11 +56,27 @@ class QueueFilter:
             issue=storable(query.get("issue", "")),
             everything=query.get("everything", "") == "1",
             audit=query.get("audit", "") == "1",
+            band=storable(query.get("band", "")),
+            order=query.get("order", "") if query.get("order", "") in BAND_ORDERS else "",
+            check=storable(query.get("check", "")),
         )
+
+    @property
+    def blind(self) -> bool:
+        """Whether the images are a random sample: shown without labels, predictions and reasons, in random order."""
+        return self.audit or bool(self.check)
 
     def query(self) -> dict[str, str]:
         """The parameters of a link to this part of the queue."""
-        named = {"split": self.split, "given": self.given, "suggested": self.suggested, "issue": self.issue}
+        named = {
+            "split": self.split,
+            "given": self.given,
+            "suggested": self.suggested,
+            "issue": self.issue,
+            "band": self.band,
+            "order": self.order,
+            "check": self.check,
+        }
         parameters = {name: value for name, value in named.items() if value}
         switches = {"everything": self.everything, "audit": self.audit}
         return parameters | {name: "1" for name, on in switches.items() if on}

@@ -166,6 +166,12 @@ def _cut(run: Run) -> None:
     )
 
 
+def _apply_policy(run: Run) -> None:
+    from labeling.pipeline.policies import apply_policy
+
+    apply_policy(run.dataset, person=run.created_by, queued=run)
+
+
 _JOBS = {
     RunKind.SCORE: _score,
     RunKind.FIND_ISSUES: _find_issues,
@@ -174,4 +180,5 @@ _JOBS = {
     RunKind.AUDIT: _draw_audit,
     RunKind.CUT: _cut,
     RunKind.EXPORT: _export,
+    RunKind.POLICY: _apply_policy,
 }

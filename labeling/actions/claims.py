@@ -151,7 +151,7 @@ def _held(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> list[Clai
     golden = _fitting([claim for claim in held if claim.golden and not claim.returned], dataset, filters)
     kept = [claim for claim in held if claim.returned or (not claim.golden and claim.item_id in place)]
     # What is mixed was claimed in the order in which it is to be seen.
-    mixed = filters.mixed_from_rank and not filters.audit
+    mixed = filters.mixed_from_rank and not filters.blind
     kept.sort(key=lambda claim: (not claim.returned, claim.pk if mixed else place.get(claim.item_id, 0)))
     for claim in golden:
         # A golden image was claimed right before the item that it goes before.
@@ -162,7 +162,7 @@ def _held(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> list[Clai
 
 def _fitting(golden: list[Claim], dataset: Dataset, filters: QueueFilter) -> list[Claim]:
     """The golden claims whose images look like this part of the queue."""
-    if not golden or filters.audit or not filters.golden:
+    if not golden or filters.blind or not filters.golden:
         return []
     alike = filtered_items(dataset, replace(filters, everything=True)).filter(pk__in=[one.item_id for one in golden])
     keys = set(alike.values_list("pk", flat=True))
@@ -201,7 +201,7 @@ def _claim_some(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted
 def _candidates(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted: int) -> list[ReviewItem]:
     """The next items to claim, in the order in which they are to be seen."""
     claimable = claimable_items(dataset, reviewer, filters)
-    if not filters.mixed_from_rank or filters.audit:
+    if not filters.mixed_from_rank or filters.blind:
         return list(claimable.only("pk", "image_id", "dataset_id")[:wanted])
     rank = filters.mixed_from_rank
     ranks = {
@@ -231,7 +231,7 @@ def _candidates(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted
 def _claim_golden(dataset: Dataset, reviewer: Person, filters: QueueFilter, candidates: Sequence[ReviewItem]) -> int:
     """Claim a golden image for each candidate that chance puts one before; how many there were."""
     before = [item for item in candidates if chance("golden", reviewer.pk, item.pk) < dataset.golden_rate]
-    if not before or filters.audit or not filters.golden:
+    if not before or filters.blind or not filters.golden:
         return 0
     items = list(golden_items(dataset, reviewer, filters).exclude(pk__in=[item.pk for item in candidates]))
     items.sort(key=lambda item: chance("golden order", reviewer.pk, item.pk))

@@ -7,7 +7,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from labeling.models import Dataset, ModelVersion, Prediction, Run, Taxonomy
+from labeling.models import Dataset, ImageBand, ModelVersion, Prediction, Run, Taxonomy
+from labeling.queries.policies import policy_in_force
 
 
 @dataclass(frozen=True)
@@ -74,5 +75,7 @@ def drop_predictions_without_embedding(*, dataset: Dataset, model_version: Model
     """
     with transaction.atomic():
         lost = Prediction.objects.filter(image__dataset=dataset, model_version=model_version, embedding_row__gte=rows)
+        if (policy := policy_in_force(dataset)) and policy.model_version_id == model_version.pk:
+            ImageBand.objects.filter(image__in=lost.values("image")).delete()
         dropped, _ = lost.delete()
     return dropped

@@ -20,6 +20,11 @@ IMAGE = Frozen(
 )
 VERDICT = Frozen("labeling_verdict", "verdicts are append-only; record an undo instead")
 RELEASE_ENTRY = Frozen("labeling_releaseentry", "a release is frozen; cut a new one instead")
+POLICY = Frozen(
+    "labeling_policy",
+    "a version of a policy is never changed; save the next one instead",
+    ("dataset_id", "version", "model_version_id", "definition", "note", "created_by_id"),
+)
 BULK_ACTION = Frozen("labeling_bulkaction", "bulk actions are append-only; record a revert instead")
 
 

@@ -5,6 +5,7 @@ from labeling.models.dataset import Consensus, Dataset, ImageRoot, Membership, P
 from labeling.models.golden import GoldenAnswer, GoldenImage, ReviewerSkill
 from labeling.models.image import SPLITS, Image, Split
 from labeling.models.issue import IssueKind, LabelIssue
+from labeling.models.policy import BandName, BandSample, ImageBand, Policy
 from labeling.models.prediction import EnsembleMember, FoldPrediction, ModelVersion, Prediction
 from labeling.models.release import Release, ReleaseEntry
 from labeling.models.review import (
@@ -28,6 +29,8 @@ __all__ = [
     "SPLITS",
     "AuditImage",
     "AuditSample",
+    "BandName",
+    "BandSample",
     "BulkAction",
     "BulkKind",
     "Claim",
@@ -41,6 +44,7 @@ __all__ = [
     "GoldenAnswer",
     "GoldenImage",
     "Image",
+    "ImageBand",
     "ImageRoot",
     "ImageSize",
     "IssueKind",
@@ -49,6 +53,7 @@ __all__ = [
     "Membership",
     "ModelVersion",
     "Person",
+    "Policy",
     "Prediction",
     "QueueOrder",
     "Release",

@@ -18,6 +18,8 @@ class RunKind(models.TextChoices):
     AUDIT = "audit", "draw an audit sample"
     CUT = "cut", "cut a release"
     EXPORT = "export", "export"
+    POLICY = "policy", "apply a policy"
+    BAND_SAMPLE = "band_sample", "draw a sample of a band"
 
 
 def run_kind_choices() -> list[tuple[str, str]]:

@@ -10,13 +10,14 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from inference.engines import Engine, open_engine
 from inference.predict import Scored
-from labeling.actions.predictions import NewPrediction, add_predictions, drop_predictions_without_embedding
+from labeling.actions.predictions import NewPrediction, drop_predictions_without_embedding
 from labeling.actions.runs import Listener, RunReporter, running
 from labeling.errors import NothingToDo
 from labeling.importers.paths import absolute_path
 from labeling.models import Dataset, Image, ModelVersion, Person, Prediction, Run, RunKind, RunRefusal
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.model_versions import current_model, model_folder
+from labeling.pipeline.policies import add_banded_predictions
 
 CHUNK = 256
 PAGE = 2048
@@ -139,7 +140,7 @@ def _commit(
     if not chunk:
         return
     first_row = embeddings.append(np.stack([scored.embedding for scored in chunk]))
-    add_predictions(
+    add_banded_predictions(
         run=reporter.run,
         model_version=model_version,
         predictions=[
@@ -177,5 +178,5 @@ def _copy_identical(dataset: Dataset, model_version: ModelVersion, reporter: Run
     ]
     for start in range(0, len(copies), CHUNK):
         part = copies[start : start + CHUNK]
-        add_predictions(run=reporter.run, model_version=model_version, predictions=part)
+        add_banded_predictions(run=reporter.run, model_version=model_version, predictions=part)
         reporter.advance(len(part))

@@ -15,6 +15,7 @@ from labeling.explorer_filter import ExplorerFilter
 from labeling.models import (
     Dataset,
     Image,
+    ImageBand,
     IssueKind,
     LabelIssue,
     ModelVersion,
@@ -299,6 +300,7 @@ def _conditions(dataset: Dataset, filters: ExplorerFilter) -> list[_Condition]:
         (filters.by, _by),
         (filters.source, _source),
         (filters.issue, _issue),
+        (filters.band, _band),
         (filters.show, _show),
         (filters.state, _state),
         (filters.predicted, _predicted),
@@ -398,6 +400,11 @@ def _issue(dataset: Dataset, filters: ExplorerFilter) -> _Condition:
         return _nothing()
     found = LabelIssue.objects.filter(kind=filters.issue)
     return _Condition(Exists(found.filter(image=OuterRef("pk"))), found, "image_id")
+
+
+def _band(dataset: Dataset, filters: ExplorerFilter) -> _Condition:
+    banded = ImageBand.objects.filter(dataset=dataset, band=filters.band)
+    return _Condition(Q(banding__band=filters.band), banded, "image_id")
 
 
 def _quality(dataset: Dataset, filters: ExplorerFilter) -> _Condition:

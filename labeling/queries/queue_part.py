@@ -2,7 +2,8 @@
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
-from labeling.models import AuditImage, AuditSample, Dataset, LabelIssue, ReviewItem, TaxonomyClass
+from labeling.models import AuditImage, AuditSample, BandName, Dataset, LabelIssue, ReviewItem, TaxonomyClass
+from labeling.queries.policies import newest_band_sample
 from labeling.queue_filter import QueueFilter
 
 
@@ -24,10 +25,19 @@ def filtered_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewIte
     if filters.audit:
         drawn = AuditImage.objects.filter(sample=newest_sample(dataset), place__isnull=False)
         return items.filter(image__in=drawn.values("image"))
-    items = items.filter(represented_by__isnull=True)
+    if filters.check:
+        return _drawn_from_side(items, dataset, filters.check)
+    if filters.band:
+        # A near duplicate in another band does not speak for this one.
+        items = items.filter(
+            Q(represented_by__isnull=True) | ~Q(represented_by__image__banding__band=filters.band),
+            image__banding__band=filters.band,
+        )
+    else:
+        items = items.filter(represented_by__isnull=True)
     if filters.issue:
         items = items.filter(image__in=LabelIssue.objects.filter(kind=filters.issue).values("image"))
-    elif not filters.everything:
+    elif not filters.everything and not filters.band:
         items = items.filter(suspected=True)
     if filters.after:
         priority, pk = filters.after
@@ -41,6 +51,26 @@ def filtered_items(dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewIte
     return items
 
 
+def side_region(side: str, threshold: float, prefix: str = "") -> Q:
+    """The images that a side of a policy decides at a threshold of its score; `prefix` leads to `ImageBand`."""
+    bound = {f"{prefix}unsafe__lte": threshold} if side == BandName.SAFE else {f"{prefix}adult__gte": threshold}
+    return Q(**{f"{prefix}held": False}, **bound)
+
+
+def _drawn_from_side(items: QuerySet[ReviewItem], dataset: Dataset, side: str) -> QuerySet[ReviewItem]:
+    sample = newest_band_sample(dataset, side)
+    if sample is None:
+        return items.none()
+    return items.filter(
+        side_region(side, sample.threshold, "image__banding__"),
+        image__banding__draw__lte=sample.cut,
+        image_id__lte=sample.newest_image,
+    )
+
+
+_BAND_ORDER = {"riskiest": ("-image__banding__unsafe", "image_id"), "oldest": ("image_id",)}
+
+
 def _class_key(dataset: Dataset, name: str) -> int:
     """The class's key, 0 for none: a range of an index, where a join on its name would walk the whole queue."""
     known = TaxonomyClass.objects.filter(taxonomy_id=dataset.taxonomy_id, name=name)
@@ -48,7 +78,11 @@ def _class_key(dataset: Dataset, name: str) -> int:
 
 
 def in_order(items: QuerySet[ReviewItem], dataset: Dataset, filters: QueueFilter) -> QuerySet[ReviewItem]:
-    """The queue's own order, or for the audit sample the random order in which it was drawn."""
+    """The queue's own order, or that of the band, or for a sample the random order in which it was drawn."""
+    if filters.check:
+        return items.order_by("image__banding__draw")
+    if filters.band and filters.order:
+        return items.order_by(*_BAND_ORDER[filters.order])
     if not filters.audit:
         return items.order_by("priority", "id")
     place = AuditImage.objects.filter(sample=newest_sample(dataset), image=OuterRef("image")).values("place")

@@ -18,10 +18,11 @@ from labeling.actions.bulk import MOST_AT_ONCE, decide_selection
 from labeling.actions.put_first import put_back, put_first
 from labeling.errors import LabelingError
 from labeling.explorer_filter import SHOWS, SORTS, STATES, ExplorerFilter
-from labeling.models import SPLITS, BulkKind, Dataset, Image, IssueKind, Person, Source, TaxonomyClass
+from labeling.models import SPLITS, BandName, BulkKind, Dataset, Image, IssueKind, Person, Source, TaxonomyClass
 from labeling.queries.bulk import bulk_actions
 from labeling.queries.explorer import Place, count_images, explorer_page, matching_images, newest_model
 from labeling.queries.images import ImagePage, image_page
+from labeling.queries.policies import policy_in_force
 from labeling.queries.queue import classes_of
 from reviewer.forms import FIRST, Decision, SelectionForm
 from reviewer.http import PersonRequest, go_to, row_number
@@ -70,6 +71,7 @@ def images(request: PersonRequest, slug: str) -> HttpResponse:
             "shows": SHOWS.items(),
             "states": STATES.items(),
             "issues": IssueKind.choices,
+            "bands": BandName.choices if policy_in_force(dataset) else [],
             "sources": Source.objects.filter(dataset=dataset).order_by("name")[:_SOURCES_OFFERED],
             "people": _people(dataset),
             "may_decide": access.role in REVIEWERS or access.is_engineer,

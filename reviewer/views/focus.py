@@ -149,7 +149,7 @@ def put_back(request: PersonRequest, access: DatasetAccess) -> Answer:
 @in_json
 def around(request: PersonRequest, access: DatasetAccess, item_id: int, what: str) -> Answer:
     """What is around an item: its near-duplicate `group`, its nearest `neighbours`, or its `history`."""
-    if QueueFilter.from_query(request.GET.dict()).audit:
+    if QueueFilter.from_query(request.GET.dict()).blind:
         raise PermissionDenied(_BLIND)
     item = _item(access, item_id)
     title, facts = AROUND[what]
@@ -161,7 +161,7 @@ def _held(request: PersonRequest, access: DatasetAccess, decided: frozenset[int]
     filters = care.apply(QueueFilter.from_query(request.GET.dict()))
     claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=HOLD, besides=decided)
     open_claims = [claim for claim in claims if claim.item_id not in decided]
-    shown = queue.shown_items(open_claims, queue.classes_of(access.dataset), blind=filters.audit, comfort=care.comfort)
+    shown = queue.shown_items(open_claims, queue.classes_of(access.dataset), blind=filters.blind, comfort=care.comfort)
     progress = queue.progress(access.dataset, request.user, filters)
     return {
         "items": held_facts(access.dataset, shown),

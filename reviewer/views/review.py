@@ -57,7 +57,7 @@ def verdict(request: PersonRequest, slug: str, item_id: int) -> HttpResponse:
             key=key,
             seconds=seconds,
             shown=form.shown(),
-            blind=QueueFilter.from_query(request.GET.dict()).audit,
+            blind=QueueFilter.from_query(request.GET.dict()).blind,
         )
     except LabelingError as error:
         return _next(request, access, problem=str(error))
@@ -159,7 +159,7 @@ def _show(
     dataset = access.dataset
     classes = queue.classes_of(dataset)
     progress = queue.progress(dataset, request.user, filters)
-    held = queue.shown_items(claims, classes, blind=filters.audit, comfort=care.comfort)
+    held = queue.shown_items(claims, classes, blind=filters.blind, comfort=care.comfort)
     # Empty-handed after asking for work; a mere GET has asked for nothing yet.
     asked = request.method == "POST" or "done" in request.GET
     context = {
