@@ -17,20 +17,15 @@ class QueueFilter:
 
     `issue` is a kind of label issue; its images are shown whether their label is suspected or not.
     `everything` goes on past the suspected items, through the whole ranking. `audit` is the dataset's audit sample
-<<<<<<< HEAD
-    instead of the ranking, judged blind. `after` is a place in the queue, (priority, item): only what comes later.
-    `below_rank` leaves out what is given or suggested a class of this harm rank or more; 0 leaves out nothing. It comes
-    from a person's limit and never from a link. `mixed_from_rank` puts a harmless image between every two of this harm
-    rank or more, as long as there are any; 0 keeps the queue's own order. It comes from a person's wish. `golden` lets
-    golden images be mixed in; grids keep them out.
-=======
     instead of the ranking, judged blind. `band` is a band of the policy in force, in the `order` that is asked for
     (a key of `BAND_ORDERS`; the queue's own where none is). `check` is a side of the policy, `safe` or `adult`: the
     random sample that was drawn from it, judged blind too. `after` is a place in the queue, (priority, item): only
-    what comes later. `below_rank` leaves out what is given or suggested a class of this harm rank or more; 0 leaves
-    out nothing. It comes from a person's limit and never from a link. `golden` lets golden images be mixed in; grids
-    keep them out.
->>>>>>> 557d732
+    what comes later.
+
+    Three come from a person's wishes and never from a link: `below_rank` leaves out what is given or suggested a class
+    of this harm rank or more, 0 leaves out nothing; `mixed_from_rank` puts a harmless image between every two of this
+    harm rank or more, as long as there are any, 0 keeps the queue's own order; `golden` lets golden images be mixed
+    in, which grids keep out.
     """
 
     split: str = ""
