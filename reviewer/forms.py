@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 
 from labeling.actions.bulk import MOST_VERDICTS
+from labeling.actions.triage import MOST_HOURS
 from labeling.actions.verdicts import Shown
 from labeling.actions.wellness import Wishes
 from labeling.errors import WrongUsage
@@ -328,6 +329,10 @@ class KeyForm(forms.Form):
     """A request that is harmless to repeat: its key was made when the page was."""
 
     key = forms.UUIDField()
+
+
+class TriageForm(forms.Form):
+    hours = forms.IntegerField(min_value=1, max_value=MOST_HOURS, label="Decide within hours of arrival")
 
 
 class ReleaseForm(forms.Form):

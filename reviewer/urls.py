@@ -21,6 +21,7 @@ from reviewer.views import (
     sign_in,
     sources,
     team,
+    triage,
 )
 
 urlpatterns = [
@@ -66,6 +67,8 @@ urlpatterns = [
         path(f"d/<slug:slug>/review/<int:item_id>/{what}/", focus.around, {"what": what}, name=f"review_{what}")
         for what in ("group", "neighbours", "history")
     ),
+    path("d/<slug:slug>/triage/", triage.triage, name="triage"),
+    path("d/<slug:slug>/triage/within/", triage.within, name="triage_within"),
     path("d/<slug:slug>/adjudicate/", adjudicate.adjudicate, name="adjudicate"),
     path("d/<slug:slug>/adjudicate/undo/", adjudicate.undo, name="adjudicate_undo"),
     path("d/<slug:slug>/adjudicate/<int:item_id>/", adjudicate.settle, name="adjudicate_settle"),

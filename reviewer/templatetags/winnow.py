@@ -108,6 +108,20 @@ def share_of(part: int, whole: int) -> str:
 
 
 @register.filter
+def age(seconds: float) -> str:
+    """Seconds in the one unit that fits: 5 min, 3 h, 2 d."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)}\u00a0{unit}"
+    return f"{int(max(seconds, 0))}\u00a0s"
+
+
+@register.filter
+def day(moment: datetime) -> str:
+    return dateformat.format(timezone.localtime(moment), "j M Y")
+
+
+@register.filter
 def duration(seconds: float | None) -> str:
     """Seconds as people say them: 40 s, 3 min 20 s, 2 h 5 min."""
     if seconds is None:

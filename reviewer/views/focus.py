@@ -164,7 +164,7 @@ def _held(request: PersonRequest, access: DatasetAccess, decided: frozenset[int]
     shown = queue.shown_items(open_claims, queue.classes_of(access.dataset), blind=filters.blind, comfort=care.comfort)
     progress = queue.progress(access.dataset, request.user, filters)
     return {
-        "items": held_facts(access.dataset, shown),
+        "items": held_facts(access.dataset, shown, aged=bool(filters.band)),
         "progress": progress_facts(progress, care.notice),
     }
 

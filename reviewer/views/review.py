@@ -19,7 +19,7 @@ from labeling.queries import queue
 from labeling.queue_filter import QueueFilter
 from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh, keep_skills_fresh
 from reviewer.exposure import Care
-from reviewer.focus_items import HOLD, held_facts, in_words
+from reviewer.focus_items import HOLD, before_in_words, held_facts, in_words
 from reviewer.forms import KeyForm, VerdictForm
 from reviewer.http import PersonRequest, go_to, page_or_part, wants_part
 
@@ -169,13 +169,14 @@ def _show(
         "query": urlencode(filters.query()),
         "shown": held[0] if held else None,
         "ahead": [one.image for one in held[1:]],
-        "held": json.dumps(held_facts(dataset, held)),
+        "held": json.dumps(held_facts(dataset, held, aged=bool(filters.band))),
         "answers": queue.answers_of(classes),
         "progress": progress,
         "left": None if claims else queue.what_is_left(dataset, request.user, filters),
         "nothing_for_you": not claims and (asked or not progress.open),
         "classes": classes,
         "splits": SPLITS,
+        "before": before_in_words(held[0].before) if held and held[0].before else "",
         "verdict_key": uuid4(),
         "undo_key": uuid4(),
         "redo_key": uuid4(),

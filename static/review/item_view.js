@@ -42,6 +42,8 @@ export function fillItem(item, separateUrl) {
   byId("focus").classList.toggle("blind", item.blind);
   byId("picture").classList.toggle("shielded", item.shielded);
   byId("second").hidden = !item.second_look;
+  byId("before").hidden = !item.before;
+  byId("before").textContent = item.before ? `↺ ${item.before}` : "";
   (item.blind ? fillBlind : fillQuestion)(item);
   fillStrip(item, separateUrl);
   for (const button of document.querySelectorAll("#decide [data-label]")) fillAnswer(button, item);
@@ -71,6 +73,7 @@ function fillQuestion(item) {
   );
   byId("reason").textContent = item.reason;
   const facts = [`quality ${item.quality.toFixed(2)}`, item.split || "no split yet", `${item.width} × ${item.height}`];
+  if (item.waits) facts.unshift(item.waits);
   if (item.near_duplicates) facts.push(plural(item.near_duplicates, "near duplicate"));
   byId("facts").replaceChildren(`${facts.join(" · ")} · `, element("a", { href: item.details }, "details"));
 }
