@@ -36,6 +36,7 @@ from labeling.actions.policies import (
 )
 from labeling.actions.predictions import NewPrediction, add_predictions
 from labeling.actions.runs import Listener, RunReporter, running
+from labeling.actions.triage import settle_known
 from labeling.errors import LabelingError, NothingToDo, UnknownClass, WrongUsage, nearest
 from labeling.models import (
     BandName,
@@ -389,6 +390,8 @@ def _bring_queue_up_to_date(dataset: Dataset, policy: Policy, reporter: RunRepor
         found, more = queue_unknown(dataset=dataset, model_version=policy.model_version, run=reporter.run, after=after)
         queued, after = queued + found, more or 0
         reporter.advance(found)
+    reporter.stage("settling what was decided before")
+    reporter.advance(settle_known(dataset=dataset))
     reporter.stage("withdrawing known images")
     withdrawn = 0
     while found := withdraw_known(dataset=dataset):
@@ -418,6 +421,7 @@ def add_banded_predictions(*, run: Run, model_version: ModelVersion, predictions
         for start in range(0, len(images), CHUNK):
             part = images[start : start + CHUNK]
             queue_unknown(dataset=run.dataset, model_version=model_version, run=run, images=part)
+            settle_known(dataset=run.dataset, images=part)
 
 
 # ---- integrity ---------------------------------------------------------------------------------------------------
