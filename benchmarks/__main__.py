@@ -2,7 +2,19 @@
 
 import argparse
 
-from benchmarks import api, duplicates, end_to_end, estimation, finding, inference, keypress, pages, ranking, ray_engine
+from benchmarks import (
+    api,
+    duplicates,
+    end_to_end,
+    estimation,
+    finding,
+    inference,
+    keypress,
+    pages,
+    policy,
+    ranking,
+    ray_engine,
+)
 
 SUITES = {
     "end_to_end": end_to_end.run,
@@ -15,6 +27,7 @@ SUITES = {
     "pages": pages.run,
     "keypress": keypress.run,
     "api": api.run,
+    "policy": policy.run,
 }
 
 

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 from uuid import uuid4
 
 from benchmarks.results import Row, show
@@ -217,12 +216,13 @@ def build(images: int) -> None:
             f"{numbers} SELECT {run.pk}, n.i, 'given_label', 'the label' FROM n WHERE {is_suspect}"
         ),
         (
-            "INSERT INTO labeling_verdict (image_id, reviewer_id, kind, key, blind, created_at) "
+            "INSERT INTO labeling_verdict (image_id, reviewer_id, kind, key, blind, wanted, rule, senior, alone, "
+            "created_at) "
             f"{numbers} SELECT n.i, {lena.pk}, 'keep', "
-            f"{'lower(hex(randomblob(16)))' if sqlite else 'gen_random_uuid()'}, {no}, {now} "
+            f"{'lower(hex(randomblob(16)))' if sqlite else 'gen_random_uuid()'}, {no}, 1, 'majority', {no}, {no}, {now} "
             f"FROM n WHERE n.i % 100 = {zero}"
         ),
-        "UPDATE labeling_reviewitem SET state = 'settled' WHERE image_id % 100 = 0",
+        "UPDATE labeling_reviewitem SET state = 'settled', missing = 0 WHERE image_id % 100 = 0",
     ]
     with connection.cursor() as cursor:
         for statement in statements:
@@ -323,14 +323,18 @@ def _many_rows(database: str) -> list[Row]:
     on = "PostgreSQL" if database else "SQLite"
     how = (
         f"{on}, {SHARED:,} images, gunicorn with 2 processes of 4 threads, {REVIEWERS} people × {VERDICTS} verdicts "
-        f"{facts['pace']}; the answer holds the next item"
+        f"{facts['pace']}, {facts['rate']:.0f} a second"
     )
+    names = {"verdict": "a verdict", "refill": "the next items"}
     return [
-        Row(
-            "verdict and next item, 16 people at once, p95",
-            f"{facts['p95']:.0f} ms",
-            "< 100 ms",
-            f"{how}; median {facts['p50']:.0f} ms, worst {facts['worst']:.0f} ms, {facts['rate']:.0f} a second",
+        *(
+            Row(
+                f"{names[name]}, {REVIEWERS} people at once, p95",
+                f"{p95:.0f} ms",
+                "< 100 ms",
+                f"{how}; median {p50:.0f} ms, worst {worst:.0f} ms",
+            )
+            for name, (p50, p95, worst) in facts["times"].items()
         ),
         Row("of these answered with an error or “locked”", f"{facts['failed']}", "0", on),
         Row("images with two verdicts", f"{facts['doubles']}", "0", f"{facts['verdicts']:,} verdicts on {on}"),
@@ -371,13 +375,14 @@ def crowd(pause: float = 2.2) -> None:
         for thread in threads:
             thread.join()
         seconds = time.perf_counter() - begun
-    timing = _timing([second for person in people for second in person.seconds])
+    timings = {
+        "verdict": _timing([second for person in people for second in person.verdicts]),
+        "refill": _timing([second for person in people for second in person.refills]),
+    }
     given = Verdict.objects.filter(pk__gt=before).exclude(kind=VerdictKind.UNDO)
     doubles = given.values("image").annotate(verdicts=Count("pk")).filter(verdicts__gt=1).order_by().count()
     facts = {
-        "p50": timing.p50,
-        "p95": timing.p95,
-        "worst": timing.worst,
+        "times": {name: [timing.p50, timing.p95, timing.worst] for name, timing in timings.items()},
         "failed": sum(person.failed for person in people),
         "verdicts": given.count(),
         "doubles": doubles,
@@ -408,43 +413,44 @@ def _gunicorn() -> Iterator[int]:
 
 
 class _Reviewer:
-    """One person in a thread, with a connection of their own; `seconds` is how long each verdict took."""
+    """One person in a thread, who asks as focus mode does; seconds of each verdict and of each refill after it."""
 
     def __init__(self, port: int, cookie: str, pause: float) -> None:
         self.port, self.pause = port, pause
-        self.token = uuid4().hex
+        token = uuid4().hex
         self.headers = {
-            "Cookie": f"{cookie}; csrftoken={self.token}",
-            "X-CSRFToken": self.token,
-            "HX-Request": "true",
-            "Content-Type": "application/x-www-form-urlencoded",
+            "Cookie": f"{cookie}; csrftoken={token}",
+            "X-CSRFToken": token,
+            "Content-Type": "application/json",
         }
-        self.seconds: list[float] = []
+        self.verdicts: list[float] = []
+        self.refills: list[float] = []
         self.failed = 0
 
     def work(self, wait: float) -> None:
         time.sleep(wait)
-        page = self._post("/d/big/review/claim/", {})
+        held, _ = self._post("next", {"decided": []})
         for _ in range(VERDICTS):
-            found = re.search(r"/review/(\d+)/verdict/", page)
-            if not found:
+            if not held.get("items"):
                 self.failed += 1
                 return
-            begun = time.perf_counter()
-            page = self._post(f"/d/big/review/{found[1]}/verdict/", {"decision": "keep", "key": str(uuid4())})
-            took = time.perf_counter() - begun
-            self.seconds.append(took)
-            if "Saved" not in page:
+            verdict = {"item": held["items"][0]["item"], "key": str(uuid4()), "decision": "keep", "seconds": 2}
+            said, took = self._post("verdicts", {"verdicts": [verdict]})
+            self.verdicts.append(took)
+            if [one["status"] for one in said.get("results", [])] != [200]:
                 self.failed += 1
-            time.sleep(max(0.0, self.pause - took))
+            held, refilled = self._post("next", {"decided": []})
+            self.refills.append(refilled)
+            time.sleep(max(0.0, self.pause - took - refilled))
 
-    def _post(self, path: str, values: dict[str, str]) -> str:
+    def _post(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], float]:
+        begun = time.perf_counter()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            connection.request("POST", path, urlencode(values), self.headers)
+            connection.request("POST", f"/d/big/review/{path}/", json.dumps(body), self.headers)
             answer = connection.getresponse()
-            text = answer.read().decode()
-            return text if answer.status == 200 else ""
+            text = answer.read()
+            return json.loads(text) if answer.status == 200 else {}, time.perf_counter() - begun
         finally:
             connection.close()
 

@@ -20,9 +20,12 @@ class QueueFilter:
     instead of the ranking, judged blind. `band` is a band of the policy in force, in the `order` that is asked for
     (a key of `BAND_ORDERS`; the queue's own where none is). `check` is a side of the policy, `safe` or `adult`: the
     random sample that was drawn from it, judged blind too. `after` is a place in the queue, (priority, item): only
-    what comes later. `below_rank` leaves out what is given or suggested a class of this harm rank or more; 0 leaves
-    out nothing. It comes from a person's limit and never from a link. `golden` lets golden images be mixed in; grids
-    keep them out.
+    what comes later.
+
+    Three come from a person's wishes and never from a link: `below_rank` leaves out what is given or suggested a class
+    of this harm rank or more, 0 leaves out nothing; `mixed_from_rank` puts a harmless image between every two of this
+    harm rank or more, as long as there are any, 0 keeps the queue's own order; `golden` lets golden images be mixed
+    in, which grids keep out.
     """
 
     split: str = ""
@@ -36,6 +39,7 @@ class QueueFilter:
     check: str = ""
     after: tuple[float, int] | None = None
     below_rank: int = 0
+    mixed_from_rank: int = 0
     golden: bool = True
 
     @classmethod

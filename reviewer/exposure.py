@@ -37,9 +37,15 @@ class Care:
         labels = (item.image.given_class, item.suggested_class)
         count_view(person=self.person, sensitive=any(self.comfort.shields(label) for label in labels))
 
-    def within_cap(self, filters: QueueFilter) -> QueueFilter:
-        """The same part of the queue; once the person's daily cap is reached, without its sensitive images."""
-        return replace(filters, below_rank=max(1, self.comfort.shield_from_rank)) if self.today.reached else filters
+    def apply(self, filters: QueueFilter) -> QueueFilter:
+        """The same part of the queue as this person works on it.
+
+        Once their daily cap is reached, without its sensitive images; with harmless ones in between, if they wish so.
+        """
+        sensitive = max(1, self.comfort.shield_from_rank)
+        if self.today.reached:
+            return replace(filters, below_rank=sensitive)
+        return replace(filters, mixed_from_rank=sensitive) if self.comfort.interleave else filters
 
     @cached_property
     def notice(self) -> str:

@@ -4,17 +4,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.urls import reverse
+from django.utils import timezone
 
-from labeling.models import Dataset, TaxonomyClass, Verdict, VerdictKind
+from labeling.models import Dataset, Image, TaxonomyClass, Verdict, VerdictKind
+from labeling.queries.alike import DecidedBefore
 from labeling.queries.queue import QueueProgress, ShownItem
-from reviewer.templatetags.winnow import SHAPES, file_url, thumbnail_url, tone
+from reviewer.templatetags.winnow import SHAPES, age, day, file_url, thumbnail_url, tone
 
 HOLD = 6
 """What is shown, and the five after it, whose images the browser loads and decodes meanwhile."""
 
 
-def item_facts(dataset: Dataset, shown: ShownItem) -> dict[str, Any]:
-    """One item for the page's code; a blind one without label, suggestion, reason, path and near duplicates."""
+def item_facts(dataset: Dataset, shown: ShownItem, *, aged: bool = False) -> dict[str, Any]:
+    """One item for the page's code; a blind one without label, suggestion, reason, path and near duplicates.
+
+    Args:
+        aged: with how long the image waits, as triage wants to know.
+    """
     image = shown.image
     facts: dict[str, Any] = {
         "item": shown.item.pk,
@@ -48,11 +54,28 @@ def item_facts(dataset: Dataset, shown: ShownItem) -> dict[str, Any]:
             for one in shown.represented
         ],
         "details": reverse("image", args=[dataset.slug, image.pk]),
+        "before": before_in_words(shown.before) if shown.before else "",
+        "waits": waits_in_words(dataset, image) if aged else "",
     }
 
 
-def held_facts(dataset: Dataset, shown: Sequence[ShownItem]) -> list[dict[str, Any]]:
-    return [item_facts(dataset, one) for one in shown]
+def held_facts(dataset: Dataset, shown: Sequence[ShownItem], *, aged: bool = False) -> list[dict[str, Any]]:
+    return [item_facts(dataset, one, aged=aged) for one in shown]
+
+
+def before_in_words(before: DecidedBefore) -> str:
+    """What people decided on one that is alike, as one sentence."""
+    what = "The same file" if before.same_file else "A near duplicate"
+    answer = before.label.name if before.label else "excluded"
+    otherwise = f"; {before.others} other{'s' if before.others > 1 else ''} decided otherwise" if before.others else ""
+    return f"{what} was decided before: {answer}, by {before.by} on {day(before.at)}{otherwise}."
+
+
+def waits_in_words(dataset: Dataset, image: Image) -> str:
+    """How long an image has been waiting, and whether that is longer than the dataset wants."""
+    waited = (timezone.now() - image.imported_at).total_seconds()
+    overdue = f", more than the {dataset.triage_hours} h wanted" if waited > 3600 * dataset.triage_hours else ""
+    return f"waits {age(waited)}{overdue}"
 
 
 def label_facts(label: TaxonomyClass) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django import forms
@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from labeling.actions.bulk import MOST_VERDICTS
 from labeling.actions.tokens import MOST_PER_MINUTE, PER_MINUTE
+from labeling.actions.triage import MOST_HOURS
 from labeling.actions.verdicts import Shown
 from labeling.actions.wellness import Wishes
 from labeling.errors import WrongUsage
@@ -377,6 +378,10 @@ class KeyForm(forms.Form):
     key = forms.UUIDField()
 
 
+class TriageForm(forms.Form):
+    hours = forms.IntegerField(min_value=1, max_value=MOST_HOURS, label="Decide within hours of arrival")
+
+
 class ReleaseForm(forms.Form):
     ratios = forms.CharField(
         initial="80/10/10",
@@ -459,6 +464,48 @@ class ComfortForm(forms.Form):
             break_minutes=sent["break_minutes"],
             interleave={"yes": True, "no": False}.get(sent["interleave"]),
         )
+
+
+class KeysForm(forms.Form):
+    """Where somebody wants the keys to lie; one field a key, named by its name on Winnow's own map."""
+
+    CLASSES = tuple("1234567890")
+    ACTIONS: ClassVar = {
+        "k": "keep the given label",
+        "u": "unsure",
+        "x": "exclude",
+        "s": "skip, not now",
+        "z": "undo; with Shift, redo",
+        "g": "guideline",
+        "b": "blur on and off",
+        "d": "near duplicates",
+        "n": "neighbours",
+        "i": "history",
+        "f": "grid and focus",
+        "a": "select all",
+        "r": "reveal a grid",
+    }
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        labels = {own: f"class {place}" for place, own in enumerate(self.CLASSES, 1)} | self.ACTIONS
+        for own, label in labels.items():
+            shown = forms.TextInput(
+                attrs={"size": 2, "autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+            )
+            self.fields[f"key_{own}"] = forms.CharField(max_length=1, label=label, widget=shown)
+
+    @classmethod
+    def of(cls, keys: dict[str, str]) -> "KeysForm":
+        form = cls()
+        for name, field in form.fields.items():
+            own = name.removeprefix("key_")
+            field.initial = keys.get(own, own).upper()
+        return form
+
+    def chosen(self) -> dict[str, str]:
+        """Own key → its place, in lower case; only after `is_valid()`."""
+        return {name.removeprefix("key_"): place.lower() for name, place in self.cleaned_data.items()}
 
 
 class ThemeForm(forms.Form):

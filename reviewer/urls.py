@@ -15,6 +15,7 @@ from reviewer.views import (
     images,
     me,
     overview,
+    policy,
     programs,
     releases,
     review,
@@ -23,6 +24,7 @@ from reviewer.views import (
     sign_in,
     sources,
     team,
+    triage,
 )
 
 urlpatterns = [
@@ -34,6 +36,7 @@ urlpatterns = [
     path("me/theme/", me.theme, name="me_theme"),
     path("me/shield/", me.shield, name="me_shield"),
     path("me/comfort/", me.comfort, name="me_comfort"),
+    path("me/keys/", me.keys, name="me_keys"),
     path("me/defaults/", me.defaults, name="me_defaults"),
     path("me/reveal/", me.reveal, name="me_reveal"),
     path("runs/", runs.runs, name="runs"),
@@ -67,10 +70,13 @@ urlpatterns = [
     path("d/<slug:slug>/review/next/", focus.next_items, name="review_next"),
     path("d/<slug:slug>/review/verdicts/", focus.verdicts, name="review_verdicts"),
     path("d/<slug:slug>/review/take-back/", focus.take_back, name="review_take_back"),
+    path("d/<slug:slug>/review/put-back/", focus.put_back, name="review_put_back"),
     *(
         path(f"d/<slug:slug>/review/<int:item_id>/{what}/", focus.around, {"what": what}, name=f"review_{what}")
         for what in ("group", "neighbours", "history")
     ),
+    path("d/<slug:slug>/triage/", triage.triage, name="triage"),
+    path("d/<slug:slug>/triage/within/", triage.within, name="triage_within"),
     path("d/<slug:slug>/adjudicate/", adjudicate.adjudicate, name="adjudicate"),
     path("d/<slug:slug>/adjudicate/undo/", adjudicate.undo, name="adjudicate_undo"),
     path("d/<slug:slug>/adjudicate/<int:item_id>/", adjudicate.settle, name="adjudicate_settle"),
@@ -98,6 +104,9 @@ urlpatterns = [
     path("d/<slug:slug>/images/<int:pk>/", images.image, name="image"),
     path("d/<slug:slug>/images/<int:pk>/file", images.image_file, name="image_file"),
     path("d/<slug:slug>/images/<int:pk>/thumb", images.image_thumbnail, name="image_thumbnail"),
+    path("d/<slug:slug>/policy/", policy.policy, name="policy"),
+    path("d/<slug:slug>/policy/save/", policy.save, name="policy_save"),
+    path("d/<slug:slug>/policy/sample/", policy.sample, name="policy_sample"),
     path("d/<slug:slug>/releases/", releases.releases, name="releases"),
     path("d/<slug:slug>/releases/cut/", releases.cut, name="release_cut"),
     path("d/<slug:slug>/releases/<int:pk>/export/", releases.export, name="release_export"),

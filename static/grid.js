@@ -1,5 +1,6 @@
 // The grid by keyboard: arrows and Space choose, Enter settles the page, R reveals while held.
 
+import { meaningOf } from "./keys.js";
 import { announce, boxesOf, plainKey, watchSelection } from "./selection.js";
 
 const form = document.querySelector("[data-settle]");
@@ -36,7 +37,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   button.click();
 });
-document.addEventListener("keyup", (event) => event.key.toLowerCase() === "r" && reveal(false));
+document.addEventListener("keyup", (event) => meaningOf(event.key) === "r" && reveal(false));
 window.addEventListener("blur", () => reveal(false));
 document.addEventListener("pointerdown", (event) => event.target.closest("[data-reveal]") && reveal(true));
 for (const type of ["pointerup", "pointercancel"]) document.addEventListener(type, () => reveal(false));

@@ -1,6 +1,8 @@
 // Ticking many boxes of one form by keyboard and pointer: arrows move, Shift makes a range, a key ticks all or none.
 // The boxes stay ordinary boxes: without this module the form works by clicking each.
 
+import { meaningOf } from "./keys.js";
+
 export const boxesOf = (form) => [...form.querySelectorAll("input[type=checkbox]")];
 
 export function watchSelection(form, changed) {
@@ -68,8 +70,9 @@ export function plainKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return "";
   if (event.target instanceof Element && event.target.closest("textarea, select, input:not([type=checkbox])")) return "";
   if (event.key === "Enter" || event.key === "Escape") return event.key.toLowerCase();
-  if (/^[a-z/]$/i.test(event.key)) return event.shiftKey ? "" : event.key.toLowerCase();
-  return /^Key[A-Z]$/.test(event.code) && !event.shiftKey ? event.code.slice(3).toLowerCase() : "";
+  if (event.shiftKey) return "";
+  if (/^[a-z0-9/]$/i.test(event.key)) return meaningOf(event.key);
+  return /^Key[A-Z]$/.test(event.code) ? meaningOf(event.code.slice(3)) : "";
 }
 
 export function announce(text) {

@@ -67,12 +67,16 @@ def settle_represented(item: ReviewItem, verdict: Verdict) -> BulkAction | None:
         key=uuid5(verdict.key, "group"),
     )
     append_verdicts(
-        [_like(verdict, image, wanted_id, key=uuid5(verdict.key, str(image.pk)), bulk=act) for image in represented]
+        [
+            verdict_like(verdict, image, wanted_id, key=uuid5(verdict.key, str(image.pk)), bulk=act)
+            for image in represented
+        ]
     )
     return act
 
 
-def _like(verdict: Verdict, image: Image, wanted_id: int, *, key: UUID, bulk: BulkAction) -> Verdict:
+def verdict_like(verdict: Verdict, image: Image, wanted_id: int, *, key: UUID, bulk: BulkAction) -> Verdict:
+    """The same decision on another image, unsaved: `wanted_id` is the class that it is to have."""
     kind, label_id = VerdictKind(verdict.kind), None
     if kind not in {VerdictKind.EXCLUDE, VerdictKind.UNSURE}:
         kind = VerdictKind.KEEP if image.given_class_id == wanted_id else VerdictKind.RELABEL
@@ -373,10 +377,10 @@ def _settle(
     like = Verdict(reviewer=reviewer, kind=VerdictKind.RELABEL, label=label)
     verdicts = []
     for item in items:
-        verdict = _like(like, item.image, label.pk, key=uuid5(key, str(item.image_id)), bulk=act)
+        verdict = verdict_like(like, item.image, label.pk, key=uuid5(key, str(item.image_id)), bulk=act)
         verdict.shown_suggestion, verdict.shown_quality = label, item.label_quality
         verdicts.append(verdict)
-    verdicts += [_like(like, image, label.pk, key=uuid5(key, str(image.pk)), bulk=act) for image in near]
+    verdicts += [verdict_like(like, image, label.pk, key=uuid5(key, str(image.pk)), bulk=act) for image in near]
     append_verdicts(verdicts)
     return act
 
@@ -419,7 +423,7 @@ def _decide_images(
         like = Verdict(reviewer=person, kind=kind, label=label, alone=kind != VerdictKind.UNSURE)
         append_verdicts(
             [
-                _like(
+                verdict_like(
                     like,
                     image,
                     label.pk if label else image.given_class_id,

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from labeling.actions.chance import chance
 from labeling.actions.golden import golden_items
-from labeling.models import Claim, Dataset, FilledSlot, ItemState, Person, ReviewItem, Skip
+from labeling.models import Claim, Dataset, FilledSlot, ItemState, Person, ReviewItem, Skip, TaxonomyClass
 from labeling.queries.queue_part import filtered_items, in_order
 from labeling.queue_filter import QueueFilter
 
@@ -127,9 +127,13 @@ def free_slots(dataset: Dataset, items: Sequence[ReviewItem]) -> dict[int, list[
     for one in FilledSlot.objects.filter(item__in=keys, slot__isnull=False):
         taken[one.item_id].add(one.slot or 0)
         filled[one.item_id] += 1
-    missing = {item.pk: dataset.verdicts_wanted if item.missing is None else item.missing for item in items}
-    free: dict[int, list[int]] = {}
-    for pk in keys:
+    # Read last: whoever fills a slot or settles the item meanwhile was seen as its holder above, or is seen here.
+    waiting = ReviewItem.objects.filter(pk__in=keys, state__in=[ItemState.OPEN, ItemState.UNSURE])
+    missing = {
+        pk: dataset.verdicts_wanted if wanted is None else wanted for pk, wanted in waiting.values_list("pk", "missing")
+    }
+    free: dict[int, list[int]] = {pk: [] for pk in keys}
+    for pk in missing:
         open_ones = [slot for slot in range(filled[pk] + missing[pk]) if slot not in taken[pk]]
         free[pk] = open_ones[: max(missing[pk] - held[pk], 0)]
     return free
@@ -146,7 +150,9 @@ def _held(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> list[Clai
     place = {pk: place for place, pk in enumerate(matching.values_list("pk", flat=True))}
     golden = _fitting([claim for claim in held if claim.golden and not claim.returned], dataset, filters)
     kept = [claim for claim in held if claim.returned or (not claim.golden and claim.item_id in place)]
-    kept.sort(key=lambda claim: (not claim.returned, place.get(claim.item_id, 0)))
+    # What is mixed was claimed in the order in which it is to be seen.
+    mixed = filters.mixed_from_rank and not filters.blind
+    kept.sort(key=lambda claim: (not claim.returned, claim.pk if mixed else place.get(claim.item_id, 0)))
     for claim in golden:
         # A golden image was claimed right before the item that it goes before.
         after = (at for at, other in enumerate(kept) if not other.golden and other.pk > claim.pk)
@@ -166,9 +172,7 @@ def _fitting(golden: list[Claim], dataset: Dataset, filters: QueueFilter) -> lis
 def _claim_some(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted: int) -> int | None:
     """Try to claim up to `wanted` items; how many were won, or None when there is nothing to try."""
     now = timezone.now()
-    candidates = list(
-        claimable_items(dataset, reviewer, filters).only("pk", "image_id", "missing", "dataset_id")[:wanted]
-    )
+    candidates = _candidates(dataset, reviewer, filters, wanted)
     if not candidates:
         return None
     keys = [item.pk for item in candidates]
@@ -192,6 +196,36 @@ def _claim_some(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted
         ignore_conflicts=True,
     )
     return golden + Claim.objects.filter(item__in=keys, reviewer=reviewer, golden=False).count() - before
+
+
+def _candidates(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted: int) -> list[ReviewItem]:
+    """The next items to claim, in the order in which they are to be seen."""
+    claimable = claimable_items(dataset, reviewer, filters)
+    if not filters.mixed_from_rank or filters.blind:
+        return list(claimable.only("pk", "image_id", "dataset_id")[:wanted])
+    rank = filters.mixed_from_rank
+    ranks = {
+        label.pk: label.harm_rank
+        for label in TaxonomyClass.objects.filter(taxonomy_id=dataset.taxonomy_id).only("pk", "harm_rank")
+    }
+
+    def sensitive(item: ReviewItem) -> bool:
+        return max(ranks[item.given_class_id], ranks[item.suggested_class_id]) >= rank
+
+    held = Claim.objects.filter(pk__in=_own_claims(dataset, reviewer), golden=False, returned=False)
+    last = held.select_related("item").order_by("-pk").first()
+    was_sensitive = last is not None and sensitive(last.item)
+    first = list(claimable[:wanted])
+    harmless = list(claimable_items(dataset, reviewer, replace(filters, below_rank=rank))[:wanted])
+    chosen: list[ReviewItem] = []
+    while len(chosen) < wanted:
+        rest = (item for item in (harmless if was_sensitive and harmless else first) if item not in chosen)
+        item = next(rest, None) or next((one for one in first if one not in chosen), None)
+        if item is None:
+            break
+        chosen.append(item)
+        was_sensitive = sensitive(item)
+    return chosen
 
 
 def _claim_golden(dataset: Dataset, reviewer: Person, filters: QueueFilter, candidates: Sequence[ReviewItem]) -> int:

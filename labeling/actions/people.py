@@ -7,6 +7,9 @@ from django.db import transaction
 from labeling.errors import WrongUsage
 from labeling.models import Dataset, Membership, Person, Role
 
+MOVABLE = tuple("1234567890abcdefghijklmnopqrstuvwxyz")
+"""The keys that a person may move; Enter, Space, Escape, the arrows, + and - stay where they are."""
+
 
 class _SignInTokens(PasswordResetTokenGenerator):
     """A token that stops being valid at the next sign-in (it hashes `last_login`), or after a day."""
@@ -58,6 +61,35 @@ def set_shield(*, person: Person, shield: bool) -> None:
     """Whether images of harmful classes are blurred and grey until this person reveals them."""
     person.shield = shield
     person.save(update_fields=["shield"])
+
+
+def set_keys(*, person: Person, keys: dict[str, str]) -> None:
+    """Where the keys lie that this person has moved.
+
+    Args:
+        keys: a letter or digit of Winnow's own map → where it is to lie. What is not named keeps its place, or goes
+            where a moved one came from, so that no key is lost.
+
+    Raises:
+        WrongUsage: a place that is no letter or digit, or two keys at one place.
+    """
+    for own, place in keys.items():
+        if own not in MOVABLE or place not in MOVABLE:
+            raise WrongUsage(f"Expected a letter or digit as a key, received {place[:20]!r}.")
+    if len(set(keys.values())) < len(keys):
+        twice = next(place for place in keys.values() if list(keys.values()).count(place) > 1)
+        raise WrongUsage(f"{twice.upper()} was chosen for two keys; each needs a place of its own.")
+    # Whoever is pushed from its place goes along the chain to the place that became free.
+    whole = dict(keys)
+    for own in MOVABLE:
+        if own in whole:
+            continue
+        place = own
+        while place in keys.values():
+            place = next(pushing for pushing, where in keys.items() if where == place)
+        whole[own] = place
+    person.keys = {own: place for own, place in whole.items() if own != place}
+    person.save(update_fields=["keys"])
 
 
 def set_role(*, dataset: Dataset, person: Person, role: Role) -> Membership:

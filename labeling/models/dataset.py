@@ -19,10 +19,14 @@ def theme_choices() -> list[tuple[str, str]]:
 
 
 class Person(AbstractUser):
-    """Somebody who signs in. What a person may do is decided per dataset, by `Membership`."""
+    """Somebody who signs in. What a person may do is decided per dataset, by `Membership`.
+
+    `keys` says where the keys lie that this person has moved, `{"k": "j", "j": "k"}`; a permutation.
+    """
 
     theme = models.CharField(max_length=10, choices=theme_choices, default=Theme.SYSTEM)
     shield = models.BooleanField(default=True, help_text="Blur and grey images of harmful classes until revealed.")
+    keys = models.JSONField(default=dict, blank=True)
 
 
 class QueueOrder(models.TextChoices):
@@ -55,7 +59,8 @@ class Dataset(models.Model):
 
     `quality_thresholds` overrides single thresholds of the image quality findings by name; an empty one changes none.
     Each image wants the verdicts of `verdicts_wanted` people, which `consensus` makes one of. `blind_share` of the
-    images are shown without label and suggestion, and before `golden_rate` of them a golden image is shown.
+    images are shown without label and suggestion, and before `golden_rate` of them a golden image is shown. An image
+    of the unknown band is to be decided within `triage_hours` of its arrival.
     """
 
     slug = models.SlugField(max_length=60, unique=True)
@@ -67,6 +72,7 @@ class Dataset(models.Model):
     consensus = models.CharField(max_length=20, choices=consensus_choices, default=Consensus.MAJORITY)
     blind_share = models.FloatField(default=0)
     golden_rate = models.FloatField(default=0)
+    triage_hours = models.PositiveIntegerField(default=24)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -181,6 +181,7 @@ class BulkKind(models.TextChoices):
     SOURCE = "source", "source"
     EXPLORER = "explorer", "selection of images"
     GRID = "grid", "page of a grid"
+    KNOWN = "known", "the same file as one decided before"
     PERSON = "person", "a person's work"
     AGAIN = "again", "sent to review again"
     RULE = "rule", "change of the rule"

@@ -36,6 +36,7 @@ from labeling.actions.policies import (
 )
 from labeling.actions.predictions import NewPrediction, add_predictions
 from labeling.actions.runs import Listener, RunReporter, running
+from labeling.actions.triage import settle_known
 from labeling.errors import LabelingError, NothingToDo, UnknownClass, WrongUsage, nearest
 from labeling.models import (
     BandName,
@@ -68,6 +69,7 @@ __all__ = [
     "decide_image",
     "default_definition",
     "definition_of",
+    "ensure_policy",
     "model_for_policy",
     "read_definition",
     "save_policy",
@@ -253,6 +255,22 @@ def save_policy(
     )
 
 
+def ensure_policy(dataset: Dataset, *, person: Person | None = None, listener: Listener | None = None) -> Policy:
+    """The policy in force; a dataset without one gets the default policy, in force at once.
+
+    Raises:
+        WrongUsage: no model has scored it, or the model's classes do not tell which are harmful.
+    """
+    if newest_policy(dataset) is None:
+        model = model_for_policy(dataset)
+        save_policy(dataset, default_definition(model), model, expected=0, note="The default.", person=person)
+    policy = policy_in_force(dataset)
+    if policy is None:
+        apply_policy(dataset, person=person, listener=listener)
+        policy = _newest(dataset)
+    return policy
+
+
 # ---- applying ----------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +390,8 @@ def _bring_queue_up_to_date(dataset: Dataset, policy: Policy, reporter: RunRepor
         found, more = queue_unknown(dataset=dataset, model_version=policy.model_version, run=reporter.run, after=after)
         queued, after = queued + found, more or 0
         reporter.advance(found)
+    reporter.stage("settling what was decided before")
+    reporter.advance(settle_known(dataset=dataset))
     reporter.stage("withdrawing known images")
     withdrawn = 0
     while found := withdraw_known(dataset=dataset):
@@ -401,6 +421,7 @@ def add_banded_predictions(*, run: Run, model_version: ModelVersion, predictions
         for start in range(0, len(images), CHUNK):
             part = images[start : start + CHUNK]
             queue_unknown(dataset=run.dataset, model_version=model_version, run=run, images=part)
+            settle_known(dataset=run.dataset, images=part)
 
 
 # ---- integrity ---------------------------------------------------------------------------------------------------

@@ -16,8 +16,11 @@ from labeling.errors import NothingToDo
 from labeling.importers.paths import absolute_path
 from labeling.models import Dataset, Image, ModelVersion, Person, Prediction, Run, RunKind, RunRefusal
 from labeling.pipeline.embeddings import EmbeddingFile
+from labeling.pipeline.grouping import group_duplicates
 from labeling.pipeline.model_versions import current_model, model_folder
+from labeling.pipeline.ordering import represent
 from labeling.pipeline.policies import add_banded_predictions
+from labeling.queries.policies import policy_in_force
 
 CHUNK = 256
 PAGE = 2048
@@ -69,6 +72,11 @@ def score(
         with open_engine(engine, ray_address=ray_address) as opened:
             _score(dataset, model_version, opened, batch_size, reporter)
         own = Prediction.objects.filter(run=reporter.run).count()
+        if own and policy_in_force(dataset) is not None:
+            # What came new to triage is settled together with what it resembles.
+            reporter.stage("grouping near duplicates")
+            group_duplicates(dataset, model_version)
+            represent(dataset)
         total = Prediction.objects.filter(image__dataset=dataset, model_version=model_version).count()
         summary = ScoreSummary(
             dataset=dataset.slug,

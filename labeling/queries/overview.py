@@ -110,6 +110,7 @@ class Overview:
     suspected: int
     suspected_settled: int
     unsure: int
+    disputed: int
     matrix: tuple[MatrixRow, ...]
     kinds: tuple[tuple[str, int], ...]
     reviewers: tuple[ReviewerRow, ...]
@@ -141,6 +142,7 @@ def overview(dataset: Dataset) -> Overview:
         doubted=Count("pk", filter=Q(suspected=True)),
         doubted_settled=Count("pk", filter=Q(suspected=True, state=ItemState.SETTLED)),
         unsure=Count("pk", filter=Q(state=ItemState.UNSURE)),
+        disputed=Count("pk", filter=Q(state=ItemState.DISPUTED)),
     )
     kinds, reviewers = _verdicts(dataset)
     return Overview(
@@ -164,6 +166,7 @@ def overview(dataset: Dataset) -> Overview:
         suspected=items["doubted"],
         suspected_settled=items["doubted_settled"],
         unsure=items["unsure"],
+        disputed=items["disputed"],
     )
 
 

@@ -21,6 +21,7 @@ from labeling.models import (
     TaxonomyClass,
     Verdict,
 )
+from labeling.queries.alike import DecidedBefore, decided_before
 from labeling.queries.counts import KEEPER
 from labeling.queries.queue_part import filtered_items
 from labeling.queries.wellness import ComfortSettings
@@ -48,7 +49,7 @@ class ShownItem:
     """One review item as focus mode shows it.
 
     A blind one is shown without its labels, prediction and reason. `represented` are the first of the `represents`
-    near duplicates that this verdict will settle too.
+    near duplicates that this verdict will settle too. `before` is what people decided on one that is alike.
     """
 
     item: ReviewItem
@@ -65,6 +66,7 @@ class ShownItem:
     represented: tuple[Image, ...]
     represents: int
     blind: bool
+    before: DecidedBefore | None
 
     @property
     def agrees(self) -> bool:
@@ -115,7 +117,7 @@ def answers_of(
 def shown_item(
     claim: Claim, classes: list[TaxonomyClass], *, blind: bool = False, comfort: ComfortSettings | None = None
 ) -> ShownItem:
-    """What a person needs to decide the item; at most four SQL queries, however many classes or models."""
+    """What a person needs to decide the item; at most five SQL queries, however many classes or models."""
     [shown] = shown_items([claim], classes, blind=blind, comfort=comfort)
     return shown
 
@@ -127,7 +129,7 @@ def shown_items(
     blind: bool = False,
     comfort: ComfortSettings | None = None,
 ) -> list[ShownItem]:
-    """`shown_item` for several claims; four SQL queries however many."""
+    """`shown_item` for several claims; five SQL queries however many."""
     if not claims:
         return []
     images = [claim.item.image_id for claim in claims]
@@ -141,6 +143,7 @@ def shown_items(
     predicted = _predicted_classes(list(predictions.values()))
     represented = _represented([claim.item_id for claim in claims if not (blind or claim.blind)])
     sizes = _group_sizes([claim.item.image for claim in claims])
+    before = decided_before([claim.item.image for claim in claims if not (blind or claim.blind)])
     return [
         _shown(
             claim,
@@ -151,6 +154,7 @@ def shown_items(
             sizes.get(claim.item.image.duplicate_group_id or 0, 1) - 1,
             blind or claim.blind,
             comfort or ComfortSettings(),
+            before.get(claim.item.image_id),
         )
         for claim in claims
     ]
@@ -165,6 +169,7 @@ def _shown(
     near_duplicates: int,
     blind: bool,
     comfort: ComfortSettings,
+    before: DecidedBefore | None,
 ) -> ShownItem:
     item, image = claim.item, claim.item.image
     given, suggested = image.given_class, item.suggested_class
@@ -185,6 +190,7 @@ def _shown(
         represented=tuple(represented[:_STRIP]),
         represents=len(represented),
         blind=blind,
+        before=before,
     )
 
 

@@ -1,6 +1,7 @@
 """Chips, numbers and links as Winnow shows them."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from django import template
@@ -65,6 +66,27 @@ def shape(label: TaxonomyClass) -> SafeString:
     return format_html('<span class="shape tone-{}" aria-hidden="true">{}</span>', tone(label), SHAPES[tone(label)])
 
 
+@register.simple_tag(takes_context=True)
+def key(context: dict[str, Any], own: str) -> SafeString:
+    """A key as this person finds it on the keyboard; `own` is its name on Winnow's own map."""
+    return format_html("<kbd>{}</kbd>", key_place(context, own).upper())
+
+
+@register.simple_tag(takes_context=True)
+def key_place(context: dict[str, Any], own: str) -> str:
+    request = context.get("request")
+    moved = getattr(request.user, "keys", {}) if request is not None else {}
+    return str(moved.get(own, own))
+
+
+@register.simple_tag(takes_context=True)
+def moved_keys(context: dict[str, Any]) -> str:
+    """Every moved key for the page's code, as `k:j,j:k`."""
+    request = context.get("request")
+    moved = getattr(request.user, "keys", {}) if request is not None else {}
+    return ",".join(f"{own}:{place}" for own, place in sorted(moved.items()))
+
+
 @register.filter
 def thousands(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
@@ -83,6 +105,20 @@ def percent(share: float | None) -> str:
 @register.filter
 def share_of(part: int, whole: int) -> str:
     return percent(part / whole) if whole else "–"
+
+
+@register.filter
+def age(seconds: float) -> str:
+    """Seconds in the one unit that fits: 5 min, 3 h, 2 d."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)}\u00a0{unit}"
+    return f"{int(max(seconds, 0))}\u00a0s"
+
+
+@register.filter
+def day(moment: datetime) -> str:
+    return dateformat.format(timezone.localtime(moment), "j M Y")
 
 
 @register.filter

@@ -18,6 +18,7 @@ _PAGES = {
     BulkKind.SOURCE: "sources",
     BulkKind.EXPLORER: "images",
     BulkKind.GRID: "grid",
+    BulkKind.KNOWN: "triage",
     BulkKind.PERSON: "team",
     BulkKind.AGAIN: "team",
     BulkKind.RULE: "team",

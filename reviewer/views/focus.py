@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from labeling.access import REVIEWERS, DatasetAccess, access_dataset
 from labeling.actions.claims import hold_claims, skip_item
-from labeling.actions.verdicts import record_verdict, undo_last, undo_own
+from labeling.actions.verdicts import record_verdict, redo_last, undo_last, undo_own
 from labeling.errors import Conflict, LabelingError
 from labeling.models import ReviewItem, TaxonomyClass, Verdict
 from labeling.queries import queue
@@ -27,7 +27,7 @@ from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh, keep_skills_
 from reviewer.exposure import Care
 from reviewer.focus_context import AROUND
 from reviewer.focus_items import HOLD, held_facts, in_words, progress_facts
-from reviewer.forms import KeyForm, VerdictForm
+from reviewer.forms import VerdictForm
 from reviewer.http import PersonRequest
 
 MOST_VERDICTS = 50
@@ -127,11 +127,21 @@ def take_back(request: PersonRequest, access: DatasetAccess) -> Answer:
     Body: `key`, and `decided` as for the next items. 409 when there is nothing to undo.
     """
     body = _body(request)
-    form = KeyForm({"key": body.get("key")})
-    if not form.is_valid():
-        raise _Unreadable("Expected a key. Reload the page.")
-    if undo_last(dataset=access.dataset, reviewer=request.user, key=form.cleaned_data["key"]) is None:
+    if undo_last(dataset=access.dataset, reviewer=request.user, key=_key(body.get("key"))) is None:
         raise Conflict("There is nothing to undo: you have no standing verdict here.")
+    return _held(request, access, _item_numbers(body.get("decided", [])))
+
+
+@require_POST
+@in_json
+def put_back(request: PersonRequest, access: DatasetAccess) -> Answer:
+    """Let the verdict stand again that this person undid last; body and answer as of `take_back`.
+
+    409 when there is nothing to put back.
+    """
+    body = _body(request)
+    if redo_last(dataset=access.dataset, reviewer=request.user, key=_key(body.get("key"))) is None:
+        raise Conflict("There is nothing to put back: you undid nothing since your last verdict.")
     return _held(request, access, _item_numbers(body.get("decided", [])))
 
 
@@ -148,13 +158,13 @@ def around(request: PersonRequest, access: DatasetAccess, item_id: int, what: st
 
 def _held(request: PersonRequest, access: DatasetAccess, decided: frozenset[int]) -> Answer:
     care = Care(request.user)
-    filters = care.within_cap(QueueFilter.from_query(request.GET.dict()))
+    filters = care.apply(QueueFilter.from_query(request.GET.dict()))
     claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=HOLD, besides=decided)
     open_claims = [claim for claim in claims if claim.item_id not in decided]
     shown = queue.shown_items(open_claims, queue.classes_of(access.dataset), blind=filters.blind, comfort=care.comfort)
     progress = queue.progress(access.dataset, request.user, filters)
     return {
-        "items": held_facts(access.dataset, shown),
+        "items": held_facts(access.dataset, shown, aged=bool(filters.band)),
         "progress": progress_facts(progress, care.notice),
     }
 

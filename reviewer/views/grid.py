@@ -19,7 +19,7 @@ from labeling.queries.bulk import bulk_actions
 from labeling.queries.grid import confusion_pairs, left_in_pair
 from labeling.queries.queue import classes_of
 from labeling.queue_filter import QueueFilter
-from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh
+from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh, keep_skills_fresh
 from reviewer.forms import GridForm
 from reviewer.http import PersonRequest, go_to, row_number
 
@@ -144,6 +144,7 @@ def settle(request: PersonRequest, slug: str) -> HttpResponse:
         return go_to(request, f"{reverse('grid', args=[slug])}?{part.query()}", notice=str(error))
     keep_estimate_fresh(dataset, audit=False)
     keep_ranking_fresh(dataset, request.user)
+    keep_skills_fresh(dataset)
     part = part.past(last)
     hold_claims(dataset=dataset, reviewer=request.user, filters=part.filters, hold=part.size)
     lost = f" {done.lost:,} had been taken or settled by others and were left alone." if done.lost else ""

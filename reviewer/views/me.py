@@ -1,14 +1,16 @@
 """One's own settings, and for those who run the place everybody's defaults."""
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from labeling.actions import people, wellness
+from labeling.errors import WrongUsage
 from labeling.models import Comfort, Exposure
 from labeling.queries.wellness import comfort_of, exposure_today
-from reviewer.forms import ComfortForm, ShieldForm, ThemeForm
+from reviewer.forms import ComfortForm, KeysForm, ShieldForm, ThemeForm
 from reviewer.http import PersonRequest
 
 OWN, EVERYBODY = "own", "everybody"
@@ -61,6 +63,24 @@ def defaults(request: PersonRequest) -> HttpResponse:
 
 
 @require_POST
+def keys(request: PersonRequest) -> HttpResponse:
+    """Where this person wants the keys to lie; `reset` puts all of them back."""
+    if "reset" in request.POST:
+        people.set_keys(person=request.user, keys={})
+        return redirect("me")
+    form = KeysForm(request.POST)
+    if form.is_valid():
+        try:
+            people.set_keys(person=request.user, keys=form.chosen())
+        except WrongUsage as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(request, "Your keys lie there from now on.")
+            return redirect("me")
+    return _page(request, keys=form)
+
+
+@require_POST
 def reveal(request: PersonRequest) -> HttpResponse:
     """Count that this person looked behind the shield; the review page sends it once an image."""
     wellness.count_reveal(person=request.user)
@@ -73,8 +93,9 @@ def _page(
     theme: ThemeForm | None = None,
     own: ComfortForm | None = None,
     everybody: ComfortForm | None = None,
+    keys: KeysForm | None = None,
 ) -> HttpResponse:
-    refused = any((theme, own, everybody))
+    refused = any((theme, own, everybody, keys))
     rows = Comfort.objects.filter(person=request.user) | Comfort.objects.filter(person__isnull=True)
     stored = {row.person_id: row for row in rows}
     applies = comfort_of(request.user)
@@ -83,6 +104,7 @@ def _page(
         "own": own or ComfortForm.of(stored.get(request.user.pk), OWN),
         "everybody": (everybody or ComfortForm.of(stored.get(None), EVERYBODY)) if request.user.is_superuser else None,
         "applies": applies,
+        "keys": keys or KeysForm.of(request.user.keys),
         "today": exposure_today(request.user, applies),
         "exposures": Exposure.objects.filter(person=request.user).order_by("-day")[:_DAYS],
     }

@@ -19,7 +19,7 @@ from labeling.queries import queue
 from labeling.queue_filter import QueueFilter
 from labeling.tasks import keep_estimate_fresh, keep_ranking_fresh, keep_skills_fresh
 from reviewer.exposure import Care
-from reviewer.focus_items import HOLD, held_facts, in_words
+from reviewer.focus_items import HOLD, before_in_words, held_facts, in_words
 from reviewer.forms import KeyForm, VerdictForm
 from reviewer.http import PersonRequest, go_to, page_or_part, wants_part
 
@@ -29,7 +29,7 @@ def review(request: PersonRequest, slug: str) -> HttpResponse:
     """The image that this person holds, or where to start."""
     access = access_dataset(request.user, slug, *REVIEWERS)
     care = Care(request.user)
-    filters = care.within_cap(QueueFilter.from_query(request.GET.dict()))
+    filters = care.apply(QueueFilter.from_query(request.GET.dict()))
     claims = held_claims(dataset=access.dataset, reviewer=request.user, filters=filters)
     return _show(request, access, filters, claims, care)
 
@@ -133,7 +133,7 @@ def _next(
 ) -> HttpResponse:
     """Hold the next items and show the first: as a fragment for htmx, by a redirect without JavaScript."""
     care = care or Care(request.user)
-    filters = care.within_cap(QueueFilter.from_query(request.GET.dict()))
+    filters = care.apply(QueueFilter.from_query(request.GET.dict()))
     claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=HOLD)
     if wants_part(request):
         return _show(request, access, filters, claims, care, saved=saved, problem=problem)
@@ -169,15 +169,17 @@ def _show(
         "query": urlencode(filters.query()),
         "shown": held[0] if held else None,
         "ahead": [one.image for one in held[1:]],
-        "held": json.dumps(held_facts(dataset, held)),
+        "held": json.dumps(held_facts(dataset, held, aged=bool(filters.band))),
         "answers": queue.answers_of(classes),
         "progress": progress,
         "left": None if claims else queue.what_is_left(dataset, request.user, filters),
         "nothing_for_you": not claims and (asked or not progress.open),
         "classes": classes,
         "splits": SPLITS,
+        "before": before_in_words(held[0].before) if held and held[0].before else "",
         "verdict_key": uuid4(),
         "undo_key": uuid4(),
+        "redo_key": uuid4(),
         "saved": saved,
         "problem": problem,
         "notice": care.notice,

@@ -1,5 +1,7 @@
 // One review item on the page. Everything in it came from people's files, so it is set as text, never as markup.
 
+import { placeOf } from "../keys.js";
+
 const byId = (id) => document.getElementById(id);
 
 export function element(name, attributes = {}, ...children) {
@@ -40,6 +42,8 @@ export function fillItem(item, separateUrl) {
   byId("focus").classList.toggle("blind", item.blind);
   byId("picture").classList.toggle("shielded", item.shielded);
   byId("second").hidden = !item.second_look;
+  byId("before").hidden = !item.before;
+  byId("before").textContent = item.before ? `↺ ${item.before}` : "";
   (item.blind ? fillBlind : fillQuestion)(item);
   fillStrip(item, separateUrl);
   for (const button of document.querySelectorAll("#decide [data-label]")) fillAnswer(button, item);
@@ -69,6 +73,7 @@ function fillQuestion(item) {
   );
   byId("reason").textContent = item.reason;
   const facts = [`quality ${item.quality.toFixed(2)}`, item.split || "no split yet", `${item.width} × ${item.height}`];
+  if (item.waits) facts.unshift(item.waits);
   if (item.near_duplicates) facts.push(plural(item.near_duplicates, "near duplicate"));
   byId("facts").replaceChildren(`${facts.join(" · ")} · `, element("a", { href: item.details }, "details"));
 }
@@ -105,7 +110,7 @@ function fillAnswer(button, item) {
   button.classList.toggle("is-given", given);
   button.classList.toggle("is-suggested", suggested);
   button.querySelector(".answer-keys").replaceChildren(
-    ...(given ? [quiet("keep the given label "), element("kbd", { "aria-hidden": "true" }, "K")] : []),
+    ...(given ? [quiet("keep the given label "), element("kbd", { "aria-hidden": "true" }, placeOf("k").toUpperCase())] : []),
     ...(suggested ? [quiet("accept the suggestion "), element("kbd", { "aria-hidden": "true" }, "⏎")] : []),
   );
 }

@@ -5,6 +5,7 @@
 //   3. what the page has shown is kept beside the decision, so that a ranking or another tab cannot change what it meant.
 // Without this code the same page works by plain forms.
 
+import { meaningOf } from "../keys.js";
 import { describe, element, fillAround, fillItem, thumbnail } from "./item_view.js";
 import { newKey, Outbox, post } from "./outbox.js";
 import { Pictures, Zoom } from "./pictures.js";
@@ -219,24 +220,29 @@ function reasonToWait(button) {
 function decide(button) {
   const wait = reasonToWait(button);
   if (wait) return hint(wait);
+  takenBack.length = 0;
+  give(button.value);
+}
+
+function give(decision) {
   const item = items[0];
   const key = newKey();
-  const words = wordsOf(button.value, item);
+  const words = wordsOf(decision, item);
   const entry = {
-    ...{ key, item: item.item, image: item.image, decision: button.value, blind: item.blind, words, dataset: slug },
+    ...{ key, item: item.item, image: item.image, decision, blind: item.blind, words, dataset: slug },
     url: focusPart.dataset.verdicts,
     seconds: ((performance.now() - seenAt) / 1000).toFixed(2),
     shown: item,
     ...(item.blind ? {} : { shown_suggestion: item.suggested.name, shown_quality: String(item.quality) }),
   };
-  const act = { item, key, words, refused: false, skip: button.value === "skip" };
+  const act = { item, key, words, decision, refused: false, skip: decision === "skip" };
   past.push(act);
   if (past.length > LOOK_BACK) past.shift();
   decided.set(item.item, null);
   items.shift();
   backKey = null;
   present();
-  document.querySelector(".stage-notice")?.remove();
+  document.querySelector(".stage-notice.problem")?.remove();
   if (focusPart.contains(document.activeElement)) toKeys();
   outbox.add(entry).catch((error) => {
     // The browser would not keep it (its disk is full, say): as if the key had not been pressed.
@@ -260,6 +266,8 @@ function wordsOf(decision, item) {
 // ---- taking back, and looking back --------------------------------------------------------------------------
 
 let backKey = null; // of a request to take back that was not answered yet
+let redoKey = null; // of one to put back
+const takenBack = []; // what Z took back since the last decision, newest last; null where the server knew what
 
 async function undo() {
   if (holding) return hint(holding);
@@ -284,6 +292,7 @@ async function undo() {
   } finally {
     holding = "";
   }
+  takenBack.push(act);
   decided.delete(act.item.item);
   items = [act.item, ...items.filter((one) => one.item !== act.item.item)];
   openStage();
@@ -292,28 +301,55 @@ async function undo() {
   showState();
 }
 
+// What was taken back here is decided again as it was; what was taken back before, only the server knows.
+async function redo() {
+  if (holding) return hint(holding);
+  const act = takenBack.at(-1);
+  if (!act) return redoOnServer();
+  if (lookingAt || items[0]?.item !== act.item.item) return hint("that image is not on the screen any more");
+  if (seenAt === null) return hint("one moment, the image is loading");
+  takenBack.pop();
+  give(act.decision);
+}
+
 // What was decided before this page was opened, yesterday's too, only the server knows.
 async function undoOnServer() {
-  if (outbox.pending) return hint(`one moment, ${count(outbox.pending, "decision")} on the way first`);
-  holding = "one moment, taking it back";
   backKey ??= newKey();
-  say("busy", "… undoing");
-  const { status, body } = await post(focusPart.dataset.back, person, { key: backKey, decided: [] });
+  const status = await askServer("back", backKey, { busy: "undoing", done: "undone: this image is open again", press: "Z" });
+  if (status === 200 || status === 409) backKey = null;
+  if (status === 200) takenBack.push(null);
+}
+
+async function redoOnServer() {
+  redoKey ??= newKey();
+  const status = await askServer("redo", redoKey, { busy: "putting back", done: "put back: your verdict stands again", press: "Shift+Z" });
+  if (status === 200 || status === 409) redoKey = null;
+  if (status === 200) takenBack.pop();
+}
+
+async function askServer(what, key, { busy, done, press }) {
+  if (outbox.pending) {
+    hint(`one moment, ${count(outbox.pending, "decision")} on the way first`);
+    return null;
+  }
+  holding = `one moment, ${busy}`;
+  say("busy", `… ${busy}`);
+  const { status, body } = await post(focusPart.dataset[what], person, { key, decided: [] });
   holding = "";
   if (status === 200) {
-    backKey = null;
     for (const { item } of body.items) decided.delete(item);
     items = body.items;
     openStage();
     present();
     tally(body.progress);
-    lastWords = "undone: this image is open again";
-    return showState();
+    lastWords = done;
+    showState();
+    return status;
   }
   const why = status === 401 ? "you are signed out; sign in in another tab" : status === 0 ? "no connection" : body?.why;
-  if (status === 409) backKey = null;
-  say("bad", `✕ not undone: ${why ?? `the server failed (${status})`}${status === 409 ? "" : " – press Z again"}`);
+  say("bad", `✕ not done: ${why ?? `the server failed (${status})`}${status === 409 ? "" : ` – press ${press} again`}`);
   announce(byId("save-state").textContent);
+  return status;
 }
 
 function look(step) {
@@ -447,7 +483,7 @@ const count = (number, word) => `${number.toLocaleString("en")} ${word}${number 
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  const act = { decide: () => decide(event.submitter), skip: () => decide(event.submitter), undo, claim: start }[form.id];
+  const act = { decide: () => decide(event.submitter), skip: () => decide(event.submitter), undo, redo, claim: start }[form.id];
   if (act) {
     event.preventDefault();
     act();
@@ -544,11 +580,10 @@ function keyOf(event) {
   if (event.key === "Enter" || event.key === "Escape") return event.key.toLowerCase();
   if (event.key === " ") return "space";
   if (event.key.length !== 1) return "";
-  if (/[0-9?]/.test(event.key)) return event.key;
-  if (event.shiftKey) return "";
-  if (/[a-z]/i.test(event.key)) return event.key.toLowerCase();
+  if (event.key === "?") return event.key;
   // Other scripts: the letter that stands at this place on a Latin keyboard.
-  return /^Key[A-Z]$/.test(event.code) ? event.code.slice(3).toLowerCase() : "";
+  const letter = /[a-z0-9]/i.test(event.key) ? event.key : /^Key[A-Z]$/.test(event.code) ? event.code.slice(3) : "";
+  return letter && (event.shiftKey && /[a-z]/i.test(letter) ? "shift+" : "") + meaningOf(letter);
 }
 
 const isText = (target) =>
@@ -596,7 +631,7 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("keyup", (event) => {
   if (event.key === " ") reveal(false);
-  if (glancing && /^[gh]$/i.test(event.key)) {
+  if (glancing && /^[gh]$/.test(meaningOf(event.key))) {
     if (performance.now() - glancing > LONG_PRESS_MS) closePanel("guideline");
     glancing = 0;
   }
@@ -684,7 +719,8 @@ for (const entry of outbox.waiting) {
     if (undone >= 0) past.splice(undone, 1);
   } else {
     decided.set(entry.item, null);
-    past.push({ item: entry.shown, key: entry.key, words: entry.words, refused: false, skip: entry.decision === "skip" });
+    const { shown: item, key, words, decision } = entry;
+    past.push({ item, key, words, decision, refused: false, skip: decision === "skip" });
   }
 }
 items = JSON.parse(byId("item-template").dataset.held).filter(({ item }) => !decided.has(item));

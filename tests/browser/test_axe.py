@@ -4,32 +4,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import axe
+from tests.browser.pages import busiest_pair, page_urls
 from tests.browser.screenshots import LOOKS, Look
 from tests.browser.site import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-PAGES = (
-    "/",
-    "/me/",
-    "/runs/",
-    "/runs/{run}/",
-    "/d/demo/",
-    "/d/demo/images/",
-    "/d/demo/images/?sort=quality&image={image}",
-    "/d/demo/images/?path=no-such-path",
-    "/d/demo/images/{image}/",
-    "/d/demo/duplicates/",
-    "/d/demo/sources/",
-    "/d/demo/audit/",
-    "/d/demo/releases/",
-    "/d/demo/settings/",
-    "/d/demo/programs/",
-    "/d/demo/review/",
-    "/d/demo/review/grid/",
-    "/d/demo/review/grid/?given={given}&suggested={suggested}",
-    "/d/nothing/",
-)
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +28,8 @@ def open_look(browser: Browser, site: Site, look: Look) -> Page:
     return context.new_page()
 
 
-def busiest_pair(site: Site) -> tuple[str, str]:
-    """The confusion pair with the most open items whose labels differ."""
-    [(given, suggested)] = site.rows(
-        "SELECT g.name, s.name FROM labeling_reviewitem i JOIN labeling_taxonomyclass g ON g.id = i.given_class_id "
-        "JOIN labeling_taxonomyclass s ON s.id = i.suggested_class_id WHERE g.id <> s.id AND i.state = 'open' "
-        "AND i.represented_by_id IS NULL GROUP BY 1, 2 ORDER BY count(*) DESC LIMIT 1"
-    )
-    return given, suggested
-
-
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
 def test_no_page_breaks_a_rule(browser: Browser, site: Site, script: str, look: Look) -> None:
-    [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
-    [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
     given, suggested = busiest_pair(site)
     page = open_look(browser, site, look)
     broken: dict[str, list[str]] = {}
@@ -78,8 +45,8 @@ def test_no_page_breaks_a_rule(browser: Browser, site: Site, script: str, look: 
         check("the sign-in link")
         page.get_by_role("button", name="Sign in as admin").click()
         expect(page.get_by_role("link", name="admin", exact=True)).to_be_visible()
-        for path in PAGES:
-            page.goto(site.base + path.format(image=image, run=run, given=given, suggested=suggested))
+        for path, url in page_urls(site).items():
+            page.goto(url)
             check(path)
         page.goto(f"{site.base}/d/demo/review/grid/?given={given}&suggested={suggested}")
         page.get_by_role("button", name="Start").click()

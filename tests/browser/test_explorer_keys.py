@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.pages import busiest_pair
 from tests.browser.site import Site
-from tests.browser.test_axe import busiest_pair
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -42,6 +42,7 @@ harm_rank = 2
 ANNOTATORS = (
     *("dora", "nora", "hanna", "shirin", "mona", "rosa", "lena", "hilda", "olga", "lotte", "salma", "blanca"),
     *("petra", "paula", "ella", "erna", "anton", "ida", "irma", "ute", "ursula", "vera", "tilda", "zora", "nina"),
+    *("rita", "karla", "sanna", "runa"),
 )
 LOST_REQUEST = ("Failed to load resource", "htmx:", "Response Status Error Code 502")
 OUTSIDER = "otto"
@@ -600,6 +601,89 @@ def test_the_arrows_look_back_without_deciding_and_z_takes_back_what_is_looked_a
     desk.wait_until_ready()
     desk.press("u")
     assert desk.image == newest
+
+
+def test_shift_z_puts_back_what_z_took_back(sit: Sit) -> None:
+    desk = sit("rita")
+    desk.open()
+    decided = [desk.press("2"), desk.press("x")]
+    newest = desk.image
+    for image in reversed(decided):
+        desk.page.keyboard.press("z")
+        desk.page.wait_for_function(
+            "image => document.querySelector('#focus[data-ready] #shown')?.src.includes(`/${image}/`)", arg=image
+        )
+    desk.page.keyboard.press("Shift+Z")
+    desk.wait_until_ready(other_than=decided[0])
+    desk.page.keyboard.press("Shift+Z")
+    desk.wait_until_ready(other_than=decided[1])
+    assert desk.image == newest
+    desk.wait_until_saved()
+    assert desk.verdicts()[-2:] == [(decided[0], "relabel", "foggy"), (decided[1], "exclude", None)]
+
+    # After a reload only the server knows what was undone.
+    desk.press("z")
+    desk.page.reload()
+    desk.wait_until_ready()
+    assert desk.image == decided[1]
+    desk.page.keyboard.press("Shift+Z")
+    desk.wait_until_ready(other_than=decided[1])
+    expect(desk.page.locator("#save-state")).to_have_text("✓ put back: your verdict stands again")
+    desk.page.keyboard.press("Shift+Z")
+    expect(desk.page.locator("#save-state")).to_contain_text("nothing to put back")
+
+
+def test_keys_lie_where_the_person_has_put_them(sit: Sit, weather: Weather) -> None:
+    desk = sit("karla")
+    desk.page.goto(f"{weather.site.base}/me/")
+    desk.page.get_by_label("class 2", exact=True).fill("j")
+    desk.page.get_by_label("exclude").fill("k")
+    desk.page.get_by_label("keep the given label").fill("x")
+    desk.page.get_by_role("button", name="Use these keys").click()
+    expect(desk.page.get_by_text("Your keys lie there from now on.")).to_be_visible()
+
+    desk.open()
+    expect(desk.page.locator("#decide [data-label=foggy] kbd").first).to_have_text("J")
+    first = desk.press("j")
+    second = desk.press("k")
+    third = desk.press("x")
+    desk.page.keyboard.press("2")  # what lay at J before, so nothing here
+    desk.wait_until_saved()
+    assert desk.verdicts() == [(first, "relabel", "foggy"), (second, "exclude", None), (third, "keep", None)]
+
+
+def test_the_back_button_shows_no_image_that_was_decided_since(sit: Sit, weather: Weather) -> None:
+    desk = sit("runa")
+    desk.open()
+    desk.page.goto(f"{weather.url}images/")
+    desk.page.go_back()
+    desk.wait_until_ready()
+    decided = [desk.press("2"), desk.press("x")]
+    desk.page.goto(f"{weather.url}images/")
+    desk.page.go_back()
+    desk.wait_until_ready()
+    assert desk.image not in decided
+    decided.append(desk.press("k"))
+    assert [image for image, _, _ in desk.verdicts()] == decided
+
+
+def test_on_a_slow_line_each_key_still_lands_on_the_image_that_was_seen(sit: Sit) -> None:
+    """As slow 4G is: 400 ms there and back, 1.6 Mbit/s down."""
+    desk = sit("sanna")
+    slow = desk.context.new_cdp_session(desk.page)
+    slow.send("Network.enable")
+    slow.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 400, "downloadThroughput": 200_000, "uploadThroughput": 90_000},
+    )
+    desk.open()
+    for _ in range(14):
+        desk.page.keyboard.press("2")
+        desk.page.wait_for_timeout(250)
+    desk.page.wait_for_function("() => document.querySelector('#save-state').dataset.pending === '0'", timeout=30_000)
+    decided = [image for image, _, _ in desk.verdicts()]
+    assert len(decided) >= 3
+    assert decided == desk.shown_images()[: len(decided)]
 
 
 def test_two_tabs_of_one_person_decide_nothing_twice(sit: Sit) -> None:

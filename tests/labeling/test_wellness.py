@@ -2,13 +2,16 @@
 
 from datetime import timedelta
 from unittest import mock
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from labeling.actions.claims import hold_claims, release_claims
+from labeling.actions.verdicts import record_verdict
 from labeling.actions.wellness import Wishes, count_reveal, count_view, set_comfort
-from labeling.models import Comfort, Dataset, Exposure, Image, Person, Verdict, VerdictKind
+from labeling.models import Comfort, Dataset, Exposure, Image, Person, ReviewItem, Verdict, VerdictKind
 from labeling.queries.wellness import (
     ComfortSettings,
     comfort_of,
@@ -16,6 +19,7 @@ from labeling.queries.wellness import (
     exposure_today,
     minutes_without_pause,
 )
+from labeling.queue_filter import QueueFilter
 
 
 def test_ones_own_wish_comes_before_the_organisations_and_that_before_winnows(anna: Person, ben: Person) -> None:
@@ -78,3 +82,39 @@ def test_a_stretch_of_work_ends_with_a_pause_of_ten_minutes(dataset: Dataset, an
         with mock.patch("django.utils.timezone.now", return_value=now - timedelta(minutes=minutes)):
             Verdict(image=image, reviewer=anna, kind=VerdictKind.KEEP).save(force_insert=True)
     assert minutes_without_pause(anna) in {55, 56}
+
+
+MIXED = QueueFilter(mixed_from_rank=1)
+
+
+def _half_sensitive(dataset: Dataset, sensitive: int) -> None:
+    """The worst `sensitive` items are of a class that is shielded, all the others harmless."""
+    classes = {label.name: label for label in dataset.taxonomy.classes.all()}
+    worst = list(ReviewItem.objects.order_by("priority", "id").values_list("pk", flat=True)[:sensitive])
+    ReviewItem.objects.update(suspected=True, given_class=classes["drawings"], suggested_class=classes["neutral"])
+    ReviewItem.objects.filter(pk__in=worst).update(suggested_class=classes["hentai"])
+
+
+def _sees(dataset: Dataset, person: Person, hold: int, filters: QueueFilter = MIXED) -> list[bool]:
+    held = hold_claims(dataset=dataset, reviewer=person, filters=filters, hold=hold)
+    return [ReviewItem.objects.get(pk=claim.item_id).suggested_class.name == "hentai" for claim in held]
+
+
+def test_sensitive_images_are_mixed_with_harmless_ones_on_request(dataset: Dataset, anna: Person) -> None:
+    _half_sensitive(dataset, 4)
+    assert _sees(dataset, anna, 6, QueueFilter()) == [True, True, True, True, False, False]
+    release_claims(dataset=dataset, reviewer=anna)
+    assert _sees(dataset, anna, 6) == [True, False, True, False, True, False]
+
+
+def test_the_mix_goes_on_from_what_is_held(dataset: Dataset, anna: Person) -> None:
+    _half_sensitive(dataset, 4)
+    assert _sees(dataset, anna, 3) == [True, False, True]
+    [first, *_] = hold_claims(dataset=dataset, reviewer=anna, filters=MIXED, hold=3)
+    record_verdict(item=first.item, reviewer=anna, kind=VerdictKind.KEEP, label=None, key=uuid4(), seconds=1)
+    assert _sees(dataset, anna, 3) == [False, True, False]
+
+
+def test_without_harmless_images_the_mix_is_the_queue(dataset: Dataset, anna: Person) -> None:
+    _half_sensitive(dataset, ReviewItem.objects.count())
+    assert _sees(dataset, anna, 4) == [True] * 4

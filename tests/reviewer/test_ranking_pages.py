@@ -55,9 +55,10 @@ def test_a_blind_item_gives_nothing_away(audited: Dataset, teammate: Person, as_
     assert f'/images/{item.image_id}/"' not in page
     assert 'data-keys="1 ' not in page
     # Two images of different labels give the same page, but for the numbers in it.
-    as_teammate.post(f"/d/looks/review/{item.pk}/skip/?audit=1", headers=HTMX)
-    other = hold_claims(dataset=audited, reviewer=teammate, filters=QueueFilter(audit=True), hold=3)[0]
-    assert other.item.image.given_class != item.image.given_class
+    other = item
+    while other.image.given_class_id == item.image.given_class_id:
+        as_teammate.post(f"/d/looks/review/{other.pk}/skip/?audit=1", headers=HTMX)
+        other = hold_claims(dataset=audited, reviewer=teammate, filters=QueueFilter(audit=True), hold=6)[0].item
     assert _without_numbers(text(as_teammate.get(BLIND, headers=HTMX))) == _without_numbers(page)
 
 

@@ -251,5 +251,5 @@ def test_the_next_image_costs_a_constant_number_of_queries(
     pictures: Dataset, teammate: Person, as_teammate: Client, django_assert_max_num_queries: Any
 ) -> None:
     first_claim(pictures, teammate)
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         as_teammate.get("/d/looks/review/", headers=HTMX)

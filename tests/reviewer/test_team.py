@@ -270,3 +270,12 @@ def test_redo_puts_back_what_was_undone(pictures: Dataset, teammate: Person, as_
     assert Image.objects.get(pk=item.image_id).excluded
     assert "nothing to put back" in text(as_teammate.post("/d/looks/review/redo/", {"key": str(uuid4())}, headers=HTMX))
     assert "Not saved: key" in text(as_teammate.post("/d/looks/review/redo/", {}, headers=HTMX))
+
+
+def test_the_overview_leads_to_what_people_disagree_about(
+    pictures: Dataset, teammate: Person, second: Person, as_owner: Client
+) -> None:
+    assert "disputed" not in text(as_owner.get("/d/looks/"))
+    dispute(pictures, teammate, second)
+    page = text(as_owner.get("/d/looks/"))
+    assert '<dt>disputed</dt><dd><a href="/d/looks/adjudicate/">1</a></dd>' in page

@@ -20,7 +20,7 @@ def release(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labeling", "0009_hold_verdicts_again"),
+        ("labeling", "0010_keys"),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labeling", "0010_policy"),
+        ("labeling", "0012_triage"),
     ]
 
     operations = [
