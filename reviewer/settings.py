@@ -252,6 +252,8 @@ API_INTERPRETERS = max(1, available_cores() // WEB_PROCESSES)
 API_MODEL = os.environ.get("API_MODEL", "").strip() or "nsfwjs-mobilenet-v2"
 API_ANONYMOUS = env_bool("API_ANONYMOUS", False)
 API_MAX_BODY_MB = env_int("API_MAX_BODY_MB", 32, least=1)
+# As many as `POST /batch` takes at once.
+DATA_UPLOAD_MAX_NUMBER_FILES = 256
 API_FETCH = env_outbound("API_FETCH")
 API_WEBHOOKS = env_outbound("API_WEBHOOKS")
 

@@ -22,9 +22,9 @@ from labeling.actions.predictions import NewPrediction
 from labeling.errors import LabelingError, UnknownClass, nearest
 from labeling.importers.paths import escape, escape_root
 from labeling.importers.records import ImageRecord
-from labeling.models import Dataset, Image, ModelVersion, RunKind, TaxonomyClass
+from labeling.models import Dataset, Image, ImageRoot, ModelVersion, RunKind, TaxonomyClass
 from labeling.pipeline.embeddings import EmbeddingFile
-from labeling.pipeline.importing import keep_thumbnail, measured
+from labeling.pipeline.importing import keep_thumbnail, measured, thumbnail_path
 from labeling.pipeline.moderating import hands
 from labeling.pipeline.policies import add_banded_predictions
 from labeling.pipeline.serving import Predicted
@@ -36,9 +36,9 @@ _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "WEBP": "w
 
 @dataclass(frozen=True)
 class Filed:
-    """The image, and whether it was new."""
+    """The image, and whether it was new; None where the image is nothing that the caller may know of."""
 
-    image: Image
+    image: Image | None
     new: bool
 
 
@@ -87,7 +87,11 @@ def file_picture(dataset: Dataset, picture: bytes, predicted: Predicted, *, sour
             add_images(
                 dataset=dataset, root=root, images=[(record, given.pk, measured(facts, path.stat().st_mtime_ns))]
             )
-            image = Image.objects.get(root=root, path=record.stored_path)
+            image = _visible(root, record.stored_path)
+            if image is None:
+                # Bytes that were withdrawn from sight went back there as they came.
+                thumbnail_path(facts.sha256).unlink(missing_ok=True)
+                return Filed(None, new=False)
             answer = predicted.answer
             row = embeddings.append(answer.embedding[np.newaxis].astype(np.float16))
             prediction = NewPrediction(
@@ -100,8 +104,12 @@ def file_picture(dataset: Dataset, picture: bytes, predicted: Predicted, *, sour
             add_banded_predictions(run=run, model_version=predicted.served.version, predictions=[prediction])
     except IntegrityError:
         # Another request filed the same bytes in the meantime; the unique path let one of us in.
-        return Filed(Image.objects.get(root=root, path=record.stored_path), new=False)
+        return Filed(_visible(root, record.stored_path), new=False)
     return Filed(image, new=True)
+
+
+def _visible(root: ImageRoot, stored_path: str) -> Image | None:
+    return Image.objects.filter(root=root, path=stored_path).select_related("dataset").first()
 
 
 def _given_class(dataset: Dataset, predicted: Predicted, label: str) -> TaxonomyClass:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Query, Router, Schema
 from pydantic import ValidationError
@@ -22,7 +23,7 @@ from reviewer.api.schemas import BINARY, BatchLine, ModerateAnswer, Urls, form_o
 from reviewer.api.uploads import FIELD, content, read_form, sent_picture
 
 router = Router()
-MOST_PICTURES = 256
+MOST_PICTURES = settings.DATA_UPLOAD_MAX_NUMBER_FILES
 _BUSY_TRIES = 20
 _BATCH_FIELD = "images"
 Keep = Literal["none", "unknown", "all"]
@@ -57,12 +58,13 @@ class _Work:
             before = filed_before(self.dataset, picture)
             return before.pk if before else None
         filed = file_picture(self.dataset, picture, moderated.predicted, source=self.source, label=self.label)
-        return filed.image.pk
+        return filed.image.pk if filed.image else None
 
 
 @router.post(
     "/moderate",
     auth=Token(Scope.MODERATE, stateless=True),
+    tags=["Moderation"],
     response=with_problems(ModerateAnswer, 404),
     openapi_extra={**form_of(required=False), "responses": {200: {"content": {"image/jpeg": {"schema": BINARY}}}}},
     summary="What a dataset's policy makes of a picture",
@@ -100,6 +102,7 @@ def moderate(
 @router.post(
     "/batch",
     auth=Token(Scope.MODERATE),
+    tags=["Moderation"],
     response={status: shape for status, shape in with_problems(None, 404).items() if status != 200},
     openapi_extra={
         "responses": {

@@ -25,6 +25,7 @@ _FORM = {
 @router.post(
     "/reports",
     auth=Token(Scope.REPORT),
+    tags=["Moderation"],
     response={**with_problems(ReportAnswer, 404), 201: ReportAnswer},
     openapi_extra={
         "requestBody": {
@@ -84,10 +85,11 @@ def _image(caller: Caller, fields: ReportFields, picture: bytes | None) -> Image
     if picture is not None:
         moderated = moderator_of(dataset).moderate(picture)
         source = f"API: {caller.token.name}"
-        return file_picture(dataset, picture, moderated.predicted, source=source).image
-    images = Image.objects.filter(dataset=dataset).select_related("dataset")
-    found = images.filter(pk=fields.image_id) if fields.image_id is not None else images.filter(sha256=fields.sha256)
-    image = found.order_by("pk").first()
+        image = file_picture(dataset, picture, moderated.predicted, source=source).image
+    else:
+        images = Image.objects.filter(dataset=dataset).select_related("dataset")
+        named = images.filter(pk=fields.image_id) if fields.image_id else images.filter(sha256=fields.sha256)
+        image = named.order_by("pk").first()
     if image is None:
         raise Problem(
             404,

@@ -36,17 +36,19 @@ def json_answer(value: Any) -> HttpResponse:
     return HttpResponse(json.dumps(value), content_type="application/json")
 
 
-@router.api_operation(["GET", "HEAD"], "/health", response={200: Health}, summary="Is the web server there?")
+@router.get("/health", response={200: Health}, summary="Is the web server there?", tags=["Health"])
+@router.api_operation(["HEAD"], "/health", include_in_schema=False)
 def health(request: HttpRequest) -> HttpResponse:
     return json_answer({"status": "ok"})
 
 
-@router.api_operation(
-    ["GET", "HEAD"],
+@router.get(
     "/health/ready",
     response={200: Ready, 503: ProblemShape},
     summary="Can it answer: database, model, worker?",
+    tags=["Health"],
 )
+@router.api_operation(["HEAD"], "/health/ready", include_in_schema=False)
 def ready(request: HttpRequest) -> HttpResponse:
     found = readiness()
     if found.missing:
@@ -57,6 +59,7 @@ def ready(request: HttpRequest) -> HttpResponse:
 @router.post(
     "/predict",
     auth=_predict,
+    tags=["What a model says"],
     response=with_problems(FlatAnswer | BinaryAnswer),
     openapi_extra=form_of(required=False),
     summary="Probabilities of the picture at a URL, or NSFW or SFW for a picture that is sent",
@@ -84,6 +87,7 @@ def predict_picture(
 @router.post(
     "/nsfw",
     auth=_predict,
+    tags=["What a model says"],
     response=with_problems(list[ClassAnswer]),
     openapi_extra=form_of(required=True),
     summary="Every class with its probability, the most probable first",
@@ -95,6 +99,7 @@ def classes(request: HttpRequest) -> HttpResponse:
 @router.post(
     "/compute",
     auth=_predict,
+    tags=["What a model says"],
     response=with_problems(ComputeAnswer),
     openapi_extra=form_of(required=True),
     summary="Category and sub-category, with all scores as strings",

@@ -38,7 +38,8 @@ KEYS = {"band", "action", "scores", "reasons", "probabilities", "model", "policy
 @pytest.fixture(autouse=True)
 def media(tmp_path: Path) -> Any:
     filing._embeddings.cache_clear()
-    with override_settings(MEDIA_ROOT=tmp_path / "media", EMBEDDINGS_ROOT=tmp_path / "embeddings"):
+    places = {"MEDIA_ROOT": "media", "THUMBNAILS_ROOT": "thumbnails", "EMBEDDINGS_ROOT": "embeddings"}
+    with override_settings(**{name: tmp_path / folder for name, folder in places.items()}):
         yield
 
 
@@ -251,3 +252,20 @@ def test_a_token_of_one_dataset_keeps_nothing_in_another(looks: Dataset, model: 
     _, text = make_token(dataset=other, name="b", scopes=[Scope.MODERATE, Scope.SUBMIT])
     Client(headers={"Authorization": f"Bearer {text}"}).post("/moderate?keep=all", {"image": picture()})
     assert (looks.images.count(), other.images.count()) == (0, 1)
+
+
+def test_bytes_that_nobody_may_know_of_are_answered_as_if_they_were_not_kept(
+    with_token: Callable[..., Client], looks: Dataset, model: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing, "_visible", lambda *_: None)
+    caller = with_token(*Scope)
+    assert caller.post("/moderate?keep=all", {"image": picture()}).json()["image"] is None
+    problem(caller.post("/reports", {"kind": "false_negative", "image": picture()}), 404, "unknown_image")
+    assert not Prediction.objects.exists()
+    assert not list(settings.THUMBNAILS_ROOT.rglob("*.jpg"))
+
+
+def test_more_than_a_hundred_files_are_a_batch_too(caller: Client, looks: Dataset) -> None:
+    sent = [picture(b"no image", f"{number}.jpg") for number in range(120)]
+    assert len(lines(caller.post("/batch", {"images": sent}))) == 120
+    problem(caller.post("/batch", {"images": [*sent, *sent, *sent]}), 413, "body_too_large")
