@@ -2,7 +2,18 @@
 
 import argparse
 
-from benchmarks import duplicates, end_to_end, estimation, finding, inference, keypress, pages, ranking, ray_engine
+from benchmarks import (
+    duplicates,
+    end_to_end,
+    estimation,
+    finding,
+    inference,
+    keypress,
+    pages,
+    policy,
+    ranking,
+    ray_engine,
+)
 
 SUITES = {
     "end_to_end": end_to_end.run,
@@ -14,6 +25,7 @@ SUITES = {
     "ray": ray_engine.run,
     "pages": pages.run,
     "keypress": keypress.run,
+    "policy": policy.run,
 }
 
 

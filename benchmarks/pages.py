@@ -216,12 +216,13 @@ def build(images: int) -> None:
             f"{numbers} SELECT {run.pk}, n.i, 'given_label', 'the label' FROM n WHERE {is_suspect}"
         ),
         (
-            "INSERT INTO labeling_verdict (image_id, reviewer_id, kind, key, blind, created_at) "
+            "INSERT INTO labeling_verdict (image_id, reviewer_id, kind, key, blind, wanted, rule, senior, alone, "
+            "created_at) "
             f"{numbers} SELECT n.i, {lena.pk}, 'keep', "
-            f"{'lower(hex(randomblob(16)))' if sqlite else 'gen_random_uuid()'}, {no}, {now} "
+            f"{'lower(hex(randomblob(16)))' if sqlite else 'gen_random_uuid()'}, {no}, 1, 'majority', {no}, {no}, {now} "
             f"FROM n WHERE n.i % 100 = {zero}"
         ),
-        "UPDATE labeling_reviewitem SET state = 'settled' WHERE image_id % 100 = 0",
+        "UPDATE labeling_reviewitem SET state = 'settled', missing = 0 WHERE image_id % 100 = 0",
     ]
     with connection.cursor() as cursor:
         for statement in statements:

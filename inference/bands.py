@@ -40,6 +40,9 @@ class Action(StrEnum):
     BLOCK = "block"
 
 
+PLACES = 6
+"""Decimal places that scores are rounded to; float32 is exact to seven."""
+
 BAND_ACTIONS: Mapping[Band, Action] = {
     Band.SAFE: Action.ALLOW,
     Band.UNKNOWN: Action.REVIEW,
@@ -190,7 +193,7 @@ def decide(definition: PolicyDefinition, probabilities: AnyFloatArray, class_nam
     Raises:
         ArrayRefused: probabilities that are no row of K numbers from 0 to 1, or a class that the model does not have.
     """
-    row = np.asarray(probabilities, dtype=np.float64)
+    row = np.round(np.asarray(probabilities, dtype=np.float64), PLACES)
     if row.ndim != 1:
         raise ArrayRefused(f"Expected one probability a class, shape ({len(class_names)},), received {row.shape}.")
     scores = policy_scores(definition, row[np.newaxis], class_names)
@@ -213,8 +216,8 @@ def policy_scores(definition: PolicyDefinition, probabilities: AnyFloatArray, cl
     Raises:
         ArrayRefused: another shape, values outside 0..1, or a class that the model does not have.
     """
-    # In float64, as single values are: a float32 beside a threshold of .9 would be compared with a rounded .9.
-    checked = np.asarray(probabilities, dtype=np.float64)
+    # A .2 that was stored as float32 lies above .2: to six places it is what was meant, and what a threshold says.
+    checked = np.round(np.asarray(probabilities, dtype=np.float64), PLACES)
     names = list(class_names)
     if checked.ndim != 2 or checked.shape[1] != len(names):
         raise ArrayRefused(f"Expected probabilities of shape (N, {len(names)}), received {checked.shape}.")
@@ -231,14 +234,14 @@ def policy_scores(definition: PolicyDefinition, probabilities: AnyFloatArray, cl
         summed = np.zeros(len(checked), dtype=np.float64)
         for name in side:
             summed += checked[:, names.index(name)]
-        return np.clip(summed, 0.0, 1.0)
+        return np.asarray(np.round(np.clip(summed, 0.0, 1.0), PLACES), dtype=np.float64)
 
     adult = total(definition.adult)
     held = np.zeros(len(checked), dtype=np.bool_)
     for rule in definition.reviews:
         held |= checked[:, names.index(rule.label)] >= rule.at
     # Rounded sums may put the unsafe score a hair below the adult one, and then an image could be both safe and adult.
-    return Scores(np.maximum(1.0 - total(definition.safe), adult), adult, held)
+    return Scores(np.maximum(np.round(1.0 - total(definition.safe), PLACES), adult), adult, held)
 
 
 def bands_of(scores: Scores, definition: PolicyDefinition) -> npt.NDArray[np.str_]:

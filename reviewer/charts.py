@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labeling.models import Dataset
+from labeling.pipeline.thresholds import GRID, Tuning
 from labeling.queries.pictures import CurvePoint, QualityBin, cleaning_curve, quality_histogram
 from labeling.queries.queue_part import newest_sample
 from labeling.queries.sources import SourceRow, source_list
 
 WIDTH, HEIGHT = 480, 200
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 28
+BAND_WIDTH, BAND_SIDE, BAND_BARS = 960, 48, 100
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,31 @@ class Intervals:
     width: int = WIDTH
     left: int = 168
     right: int = WIDTH - RIGHT
+
+
+@dataclass(frozen=True)
+class BandHistogram:
+    """Images by score, with the two thresholds as handles.
+
+    `bars` are by the unsafe score; `outline` the points of a line by the adult score, empty where the two are the same.
+    """
+
+    bars: tuple[Bar, ...]
+    outline: str
+    low_x: float
+    high_x: float
+    ticks: tuple[Tick, ...]
+    levels: tuple[Tick, ...]
+    width: int = BAND_WIDTH
+    height: int = HEIGHT
+    left: int = BAND_SIDE
+    right: int = BAND_WIDTH - BAND_SIDE
+    top: int = TOP
+    ground: int = HEIGHT - BOTTOM
+
+    @property
+    def room(self) -> int:
+        return self.ground - self.top
 
 
 @dataclass(frozen=True)
@@ -193,6 +220,54 @@ def intervals(sources: Sequence[SourceRow], *, shown: int = 12) -> Intervals | N
     )
     ticks = tuple(Tick(x(step * number), f"{100 * step * number:g} %") for number in range(int(most / step) + 1))
     return Intervals(rows, ticks, height=ground + BOTTOM, ground=ground)
+
+
+def band_histogram(tuning: Tuning, low: float, high: float) -> BandHistogram:
+    """Scores on x, images on y by the square root: most images lie at the two ends."""
+    step = GRID // BAND_BARS
+    # Entry j counts up to j, and from j: the differences are the images between two thresholds.
+    safe, adult = tuning.safe.images, tuning.adult.images
+    unsafe_counts = [safe[at + step] - (safe[at] if at else 0) for at in range(0, GRID, step)]
+    adult_counts = [adult[at] - (adult[at + step] if at + step < GRID else 0) for at in range(0, GRID, step)]
+    most = max(*unsafe_counts, *adult_counts, 1)
+    width, ground, room = (BAND_WIDTH - 2 * BAND_SIDE) / BAND_BARS, HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
+
+    def tall(images: int) -> float:
+        return round(room * math.sqrt(images / most), 1)
+
+    def x(score: float) -> float:
+        return round(BAND_SIDE + score * (BAND_WIDTH - 2 * BAND_SIDE), 1)
+
+    bars = tuple(
+        Bar(
+            x=round(BAND_SIDE + place * width + 0.5, 2),
+            y=round(ground - tall(images), 1),
+            width=round(width - 1, 2),
+            height=tall(images),
+            done_y=ground,
+            done_height=0,
+            title=f"{place / BAND_BARS:.2f} to {(place + 1) / BAND_BARS:.2f}: {images:,} images",
+        )
+        for place, images in enumerate(unsafe_counts)
+    )
+    outline = " ".join(
+        f"{x(edge / BAND_BARS)},{round(ground - tall(images), 1)}"
+        for place, images in enumerate(adult_counts)
+        for edge in (place, place + 1)
+    )
+    return BandHistogram(
+        bars,
+        # Where the sides cover all classes, the two scores differ by rounding alone.
+        outline if _far_apart(unsafe_counts, adult_counts) else "",
+        x(low),
+        x(high),
+        tuple(Tick(x(share), f"{share:g}") for share in (0, 0.2, 0.4, 0.6, 0.8, 1)),
+        tuple(Tick(round(ground - tall(level), 1), f"{level:,}") for level in _levels(most)),
+    )
+
+
+def _far_apart(one: Sequence[int], other: Sequence[int]) -> bool:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) > sum(one) / 50
 
 
 def _levels(most: int) -> list[int]:

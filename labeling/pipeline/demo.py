@@ -9,7 +9,9 @@ from django.conf import settings
 from labeling.actions.datasets import find_dataset
 from labeling.actions.runs import Listener
 from labeling.demo_images import write_demo_images
+from labeling.pipeline.policies import ensure_policy
 from labeling.pipeline.preparing import prepare_dataset
+from labeling.queries.policies import policy_in_force
 from labeling.queries.ranking import ranking
 from labeling.taxonomies import load_taxonomy
 
@@ -39,7 +41,10 @@ class DemoSummary:
 def make_demo(*, say: Callable[[str], None], listener: Listener | None = None) -> DemoSummary:
     """Write the demo's images, prepare the dataset, and compare its ranking with the truth that was kept aside."""
     truth = write_demo_images(Path(settings.WINNOW_HOME) / "demo" / "images")
-    prepare_dataset(SLUG, truth.folder, load_taxonomy("five"), say=say, listener=listener)
+    dataset = prepare_dataset(SLUG, truth.folder, load_taxonomy("five"), say=say, listener=listener)
+    if policy_in_force(dataset) is None:
+        say("Sorting the images into bands …")
+        ensure_policy(dataset, listener=listener)
     return compare_with_truth(truth.truth_file, {row.path for row in truth.rows if row.is_error})
 
 

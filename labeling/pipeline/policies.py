@@ -69,6 +69,7 @@ __all__ = [
     "decide_image",
     "default_definition",
     "definition_of",
+    "ensure_policy",
     "model_for_policy",
     "read_definition",
     "save_policy",
@@ -252,6 +253,22 @@ def save_policy(
         person=person,
         expected=expected,
     )
+
+
+def ensure_policy(dataset: Dataset, *, person: Person | None = None, listener: Listener | None = None) -> Policy:
+    """The policy in force; a dataset without one gets the default policy, in force at once.
+
+    Raises:
+        WrongUsage: no model has scored it, or the model's classes do not tell which are harmful.
+    """
+    if newest_policy(dataset) is None:
+        model = model_for_policy(dataset)
+        save_policy(dataset, default_definition(model), model, expected=0, note="The default.", person=person)
+    policy = policy_in_force(dataset)
+    if policy is None:
+        apply_policy(dataset, person=person, listener=listener)
+        policy = _newest(dataset)
+    return policy
 
 
 # ---- applying ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ PAGES = (
     "/d/demo/audit/",
     "/d/demo/team/",
     "/d/demo/adjudicate/",
+    "/d/demo/policy/",
+    "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95",
     "/d/demo/releases/",
     "/d/demo/settings/",
     "/d/demo/review/",

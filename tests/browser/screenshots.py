@@ -52,6 +52,8 @@ PAGES = {
     "images-detail": "/d/demo/images/?sort=risk&image={image}",
     "image": "/d/demo/images/{image}/",
     "grid-start": "/d/demo/review/grid/",
+    "policy": "/d/demo/policy/",
+    "policy-promise": "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95#evidence",
     "releases": "/d/demo/releases/",
     "team": "/d/demo/team/",
     "adjudicate": "/d/demo/adjudicate/",

@@ -133,3 +133,11 @@ def test_a_rule_holds_for_one_image_where_it_holds_for_many() -> None:
     row = np.array([0.0, 0.0, 0.1, 0.0, 0.9], dtype=np.float32)
     held = bool(policy_scores(rule, row[np.newaxis], FIVE).held[0])
     assert held == (len(decide(rule, row, FIVE).reasons) == 2)
+
+
+def test_a_threshold_means_the_number_that_it_says() -> None:
+    """.2 as float32 is .200000003, and .9 is .899999976."""
+    row = np.array([0.0, 0.0, 0.8, 0.2, 0.0], dtype=np.float32)
+    assert decide(GROUPS, row, FIVE).band == Band.SAFE
+    exact = replace(GROUPS, adult_from=0.9)
+    assert decide(exact, np.array([0.0, 0.0, 0.1, 0.9, 0.0], dtype=np.float32), FIVE).band == Band.ADULT

@@ -37,6 +37,7 @@ from labeling.pipeline.policies import (
     band_differences,
     decide_image,
     default_definition,
+    ensure_policy,
     model_for_policy,
     read_definition,
     save_policy,
@@ -85,6 +86,14 @@ def test_a_default_policy_sets_harmful_classes_against_the_others(scored: Datase
     with_default(scored)
     assert bands(scored) == ["safe"] * 2 + ["unknown"] * 4 + ["adult"] * 2
     assert list(band_differences()) == []
+
+
+def test_a_dataset_without_a_policy_gets_the_default_once(scored: Dataset) -> None:
+    policy = ensure_policy(scored)
+    assert (policy.version, policy.definition["safe_up_to"], policy.definition["adult_from"]) == (1, 0.2, 0.8)
+    assert policy_in_force(scored) == policy
+    assert ensure_policy(scored) == policy
+    assert Run.objects.filter(kind=RunKind.POLICY).count() == 1
 
 
 def test_unknown_images_are_queued_and_withdrawn_when_their_band_is_known(scored: Dataset) -> None:

@@ -19,6 +19,7 @@ MEMBER_PAGES = [
     "/d/looks/duplicates/",
     "/d/looks/sources/",
     "/d/looks/audit/",
+    "/d/looks/policy/",
     "/runs/{run}/",
 ]
 POSTS = [
@@ -34,6 +35,8 @@ POSTS = [
     "/d/looks/rerank/",
     "/d/looks/settings/quality/",
     "/d/looks/audit/draw/",
+    "/d/looks/policy/save/",
+    "/d/looks/policy/sample/",
     "/d/looks/audit/estimate/",
     "/d/looks/duplicates/{image}/decide/",
     "/d/looks/sources/1/decide/",
