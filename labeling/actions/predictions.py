@@ -73,6 +73,8 @@ def drop_predictions_without_embedding(*, dataset: Dataset, model_version: Model
     They are scored again. Nothing that people decided depends on them.
     """
     with transaction.atomic():
-        lost = Prediction.objects.filter(image__dataset=dataset, model_version=model_version, embedding_row__gte=rows)
+        lost = Prediction.everything.filter(
+            image__dataset=dataset, model_version=model_version, embedding_row__gte=rows
+        )
         dropped, _ = lost.delete()
     return dropped

@@ -21,6 +21,7 @@ IMAGE = Frozen(
 VERDICT = Frozen("labeling_verdict", "verdicts are append-only; record an undo instead")
 RELEASE_ENTRY = Frozen("labeling_releaseentry", "a release is frozen; cut a new one instead")
 BULK_ACTION = Frozen("labeling_bulkaction", "bulk actions are append-only; record a revert instead")
+ESCALATION_EVENT = Frozen("labeling_escalationevent", "the log of escalations is append-only")
 
 
 def freeze(editor: BaseDatabaseSchemaEditor, frozen: Sequence[Frozen]) -> None:

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from labeling.models.dataset import Dataset
+from labeling.models.visible import VisibleRefusals
 
 
 class RunKind(models.TextChoices):
@@ -75,6 +76,9 @@ class RunRefusal(models.Model):
     path = models.CharField(max_length=4096)
     code = models.CharField(max_length=40)
     reason = models.CharField(max_length=500)
+
+    objects: ClassVar[VisibleRefusals["RunRefusal"]] = VisibleRefusals()
+    everything: ClassVar[models.Manager["RunRefusal"]] = models.Manager()
 
     class Meta:
         ordering: ClassVar = ["id"]
