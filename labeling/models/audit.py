@@ -8,7 +8,7 @@ from django.db import models
 from labeling.models.dataset import Dataset
 from labeling.models.image import Image
 from labeling.models.run import Run
-from labeling.models.visible import OfVisibleImages
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class AuditSample(models.Model):
@@ -50,8 +50,8 @@ class AuditImage(models.Model):
     risk = models.FloatField()
     place = models.PositiveIntegerField(null=True)
 
-    objects: ClassVar[OfVisibleImages["AuditImage"]] = OfVisibleImages()
-    everything: ClassVar[models.Manager["AuditImage"]] = models.Manager()
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [

@@ -10,7 +10,7 @@ from labeling.models.dataset import Dataset
 from labeling.models.image import Image
 from labeling.models.review import VerdictKind, verdict_kind_choices
 from labeling.models.taxonomy import TaxonomyClass
-from labeling.models.visible import OfVisibleImages
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class GoldenImage(models.Model):
@@ -22,8 +22,8 @@ class GoldenImage(models.Model):
     added_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     added_at = models.DateTimeField(auto_now_add=True)
 
-    objects: ClassVar[OfVisibleImages["GoldenImage"]] = OfVisibleImages()
-    everything: ClassVar[models.Manager["GoldenImage"]] = models.Manager()
+    objects = OfVisibleImages()
+    everything = Everything()
 
     def __str__(self) -> str:
         return f"golden image {self.image_id}"
@@ -49,8 +49,8 @@ class GoldenAnswer(models.Model):
     taken_back_key = models.UUIDField(null=True, unique=True)
     put_back_key = models.UUIDField(null=True, unique=True)
 
-    objects: ClassVar[OfVisibleImages["GoldenAnswer"]] = OfVisibleImages()
-    everything: ClassVar[models.Manager["GoldenAnswer"]] = models.Manager()
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -6,7 +6,7 @@ from django.db import models
 
 from labeling.models.dataset import Dataset, ImageRoot, Source
 from labeling.models.taxonomy import TaxonomyClass
-from labeling.models.visible import VisibleImages
+from labeling.models.visible import Everything, VisibleImages
 
 
 class Split(models.TextChoices):
@@ -58,8 +58,8 @@ class Image(models.Model):
     )
     imported_at = models.DateTimeField(auto_now_add=True)
 
-    objects: ClassVar[VisibleImages["Image"]] = VisibleImages()
-    everything: ClassVar[models.Manager["Image"]] = models.Manager()
+    objects = VisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [

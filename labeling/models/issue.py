@@ -7,7 +7,7 @@ from django.db import models
 from labeling.models.image import Image
 from labeling.models.run import Run
 from labeling.models.taxonomy import TaxonomyClass
-from labeling.models.visible import OfVisibleImages
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class IssueKind(models.TextChoices):
@@ -32,8 +32,8 @@ class LabelIssue(models.Model):
     suggested_class = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, null=True, related_name="+")
     reason = models.CharField(max_length=300)
 
-    objects: ClassVar[OfVisibleImages["LabelIssue"]] = OfVisibleImages()
-    everything: ClassVar[models.Manager["LabelIssue"]] = models.Manager()
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["kind", "image"], name="issue_kind_image")]

@@ -7,7 +7,7 @@ from django.db import models
 from labeling.models.image import Image
 from labeling.models.run import Run
 from labeling.models.taxonomy import Taxonomy
-from labeling.models.visible import OfVisibleImages
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class ModelVersion(models.Model):
@@ -49,8 +49,8 @@ class Prediction(models.Model):
     confidence = models.FloatField()
     embedding_row = models.PositiveBigIntegerField()
 
-    objects: ClassVar[OfVisibleImages["Prediction"]] = OfVisibleImages()
-    everything: ClassVar[models.Manager["Prediction"]] = models.Manager()
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [
@@ -100,8 +100,8 @@ class FoldPrediction(models.Model):
     fold = models.PositiveSmallIntegerField()
     probabilities = models.BinaryField()
 
-    objects: ClassVar[OfVisibleImages["FoldPrediction"]] = OfVisibleImages()
-    everything: ClassVar[models.Manager["FoldPrediction"]] = models.Manager()
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [

@@ -10,7 +10,7 @@ from labeling.models.image import SPLITS, Image
 from labeling.models.review import Verdict
 from labeling.models.run import Run
 from labeling.models.taxonomy import TaxonomyClass
-from labeling.models.visible import OfVisibleImages
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class Release(models.Model):
@@ -53,8 +53,8 @@ class ReleaseEntry(models.Model):
     verdict = models.ForeignKey(Verdict, on_delete=models.PROTECT, null=True, related_name="+")
     label_quality = models.FloatField(null=True)
 
-    objects: ClassVar[OfVisibleImages["ReleaseEntry"]] = OfVisibleImages()
-    everything: ClassVar[models.Manager["ReleaseEntry"]] = models.Manager()
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [

@@ -12,7 +12,7 @@ from labeling.models.dataset import Consensus, Dataset, consensus_choices
 from labeling.models.image import Image
 from labeling.models.run import Run
 from labeling.models.taxonomy import TaxonomyClass
-from labeling.models.visible import OfVisibleImages, OfVisibleItems, VisibleItems
+from labeling.models.visible import Everything, OfVisibleImages, OfVisibleItems, VisibleItems
 
 
 class ItemState(models.TextChoices):
@@ -61,8 +61,8 @@ class ReviewItem(models.Model):
     represented_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="represents")
     stands_alone = models.BooleanField(default=False, help_text="A person said that it is unlike its group.")
 
-    objects: ClassVar[VisibleItems["ReviewItem"]] = VisibleItems()
-    everything: ClassVar[models.Manager["ReviewItem"]] = models.Manager()
+    objects = VisibleItems()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [
@@ -114,8 +114,8 @@ class Claim(models.Model):
     golden = models.BooleanField(default=False, help_text="Asked to measure the person; changes no label.")
     claimed_at = models.DateTimeField(default=timezone.now)
 
-    objects: ClassVar[OfVisibleItems["Claim"]] = OfVisibleItems()
-    everything: ClassVar[models.Manager["Claim"]] = models.Manager()
+    objects = OfVisibleItems()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [
@@ -139,8 +139,8 @@ class FilledSlot(models.Model):
     reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     verdict = models.ForeignKey("Verdict", on_delete=models.CASCADE, related_name="+")
 
-    objects: ClassVar[OfVisibleItems["FilledSlot"]] = OfVisibleItems()
-    everything: ClassVar[models.Manager["FilledSlot"]] = models.Manager()
+    objects = OfVisibleItems()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [
@@ -159,8 +159,8 @@ class Skip(models.Model):
     reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     until = models.DateTimeField()
 
-    objects: ClassVar[OfVisibleItems["Skip"]] = OfVisibleItems()
-    everything: ClassVar[models.Manager["Skip"]] = models.Manager()
+    objects = OfVisibleItems()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [
@@ -265,8 +265,8 @@ class Verdict(models.Model):
     evidence = models.JSONField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects: ClassVar[OfVisibleImages["Verdict"]] = OfVisibleImages()
-    everything: ClassVar[models.Manager["Verdict"]] = models.Manager()
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         ordering: ClassVar = ["id"]

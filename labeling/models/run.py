@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from labeling.models.dataset import Dataset
-from labeling.models.visible import VisibleRefusals
+from labeling.models.visible import Everything, VisibleRefusals
 
 
 class RunKind(models.TextChoices):
@@ -77,8 +77,8 @@ class RunRefusal(models.Model):
     code = models.CharField(max_length=40)
     reason = models.CharField(max_length=500)
 
-    objects: ClassVar[VisibleRefusals["RunRefusal"]] = VisibleRefusals()
-    everything: ClassVar[models.Manager["RunRefusal"]] = models.Manager()
+    objects = VisibleRefusals()
+    everything = Everything()
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -6,7 +6,7 @@ count or a job that knows nothing of quarantine cannot show or open one. Where a
 row number, and for the restricted pages.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.apps import apps
 from django.db.models import Exists, Manager, Model, OuterRef, Q, QuerySet
@@ -14,9 +14,9 @@ from django.db.models import Exists, Manager, Model, OuterRef, Q, QuerySet
 M = TypeVar("M", bound=Model)
 
 
-def hidden_images() -> QuerySet[Model]:
+def hidden_images() -> QuerySet[Model, Any]:
     """The keys of the images in quarantine, as a subquery."""
-    found: QuerySet[Model] = apps.get_model("labeling", "Quarantine")._default_manager.order_by().values("image")
+    found: QuerySet[Model, Any] = apps.get_model("labeling", "Quarantine")._default_manager.order_by().values("image")
     return found
 
 
@@ -35,6 +35,10 @@ def visible_items(to_item: str = "pk") -> Q:
     """`visible` by the key of the review item, which spares a join with the images."""
     hidden = apps.get_model("labeling", "Quarantine")._default_manager.order_by().filter(image__item__isnull=False)
     return ~Q(**{f"{to_item}__in": hidden.values("image__item")})
+
+
+class Everything(Manager[M]):
+    """What is in quarantine too."""
 
 
 class VisibleImages(Manager[M]):

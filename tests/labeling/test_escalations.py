@@ -15,7 +15,9 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
+from inference.inspection import inspect_image
 from labeling.actions import escalations as actions
+from labeling.actions import imports
 from labeling.actions.bulk import decide_group, decide_selection, settle_page
 from labeling.actions.claims import hold_claims
 from labeling.actions.datasets import dataset_for_import
@@ -46,7 +48,7 @@ from labeling.models import (
     Verdict,
     VerdictKind,
 )
-from labeling.pipeline import exporting, scoring
+from labeling.pipeline import exporting, importing, scoring
 from labeling.pipeline.cutting import cut_release
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.exporting import export_release
@@ -62,6 +64,7 @@ from labeling.queue_filter import QueueFilter
 from labeling.taxonomies import load_taxonomy
 from tests.builders import add_images, make_dataset, write_class_folders
 from tests.conftest import member
+from tests.labeling.test_finding import register
 
 pytestmark = pytest.mark.django_db
 FIVE = load_taxonomy("five")
@@ -297,8 +300,6 @@ def test_lists_counts_and_failed_runs_do_not_show_it(dataset: Dataset, anna: Per
 
 
 def test_a_row_of_its_embedding_is_not_given_to_another_image(dataset: Dataset, anna: Person) -> None:
-    from tests.labeling.test_finding import register
-
     model = register("m", dataset)
     image = Image.objects.filter(dataset=dataset).order_by("-pk")[0]
     run = Run.objects.create(dataset=dataset, kind=RunKind.SCORE)
@@ -338,9 +339,7 @@ def test_the_same_bytes_are_hidden_as_they_are_imported_and_never_decoded(tmp_pa
     write_class_folders(tmp_path / "again", {"neutral": 1}, first_seed=40)
 
     opened: list[str] = []
-    from labeling.pipeline import importing
-
-    real = importing.inspect_image
+    real = inspect_image
 
     def inspect(path: Path, **named: Any) -> Any:
         opened.append(path.name)
@@ -656,9 +655,7 @@ def test_an_import_and_an_escalation_of_the_same_bytes_never_overlook_each_other
     again = tmp_path / "again" / "neutral"
     again.mkdir(parents=True)
     shutil.copy(root / image.path, again / "copy.png")
-    from labeling.actions import imports
-
-    real = imports.quarantine_known_bytes
+    real = actions.quarantine_known_bytes
     threads: list[threading.Thread] = []
 
     def escalating() -> None:
