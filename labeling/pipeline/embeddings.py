@@ -29,7 +29,8 @@ class EmbeddingFile:
     @cached_property
     def next_row(self) -> int:
         """The first row that no prediction names."""
-        named = Prediction.objects.filter(image__dataset=self._dataset, model_version=self._model_version)
+        # Of images in quarantine too: their rows are kept.
+        named = Prediction.everything.filter(image__dataset=self._dataset, model_version=self._model_version)
         last = named.aggregate(last=Max("embedding_row"))["last"]
         return 0 if last is None else last + 1
 
