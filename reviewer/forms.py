@@ -475,6 +475,7 @@ class KeysForm(forms.Form):
         "u": "unsure",
         "x": "exclude",
         "s": "skip, not now",
+        "e": "escalate",
         "z": "undo; with Shift, redo",
         "g": "guideline",
         "b": "blur on and off",

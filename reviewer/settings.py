@@ -239,6 +239,8 @@ WHITENOISE_USE_FINDERS = DEBUG
 
 # How long a reviewer holds an image before it goes back to the queue.
 CLAIM_LEASE_SECONDS = env_int("CLAIM_LEASE_SECONDS", 600, least=5)
+# How long our copies of an escalated image are kept, unless it is under legal hold.
+ESCALATION_RETENTION_DAYS = env_int("ESCALATION_RETENTION_DAYS", 365, least=1)
 # An image with more pixels than this is refused before it is decoded.
 MAX_IMAGE_PIXELS = env_int("MAX_IMAGE_PIXELS", 100_000_000, least=1)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from labeling.actions.escalations import one_at_a_time, quarantine_known_bytes
 from labeling.errors import WrongUsage
 from labeling.importers.records import ImageRecord
 from labeling.models import Dataset, Image, ImageRoot, Source
@@ -31,7 +32,7 @@ class Measured:
 
 
 def add_images(*, dataset: Dataset, root: ImageRoot, images: Sequence[tuple[ImageRecord, int, Measured]]) -> int:
-    """Add a chunk of new images, all or none.
+    """Add a chunk of new images, all or none; those with bytes that are in quarantine go there at once.
 
     Args:
         images: the record, the primary key of its given class, and its facts; paths that are new below the root.
@@ -40,7 +41,8 @@ def add_images(*, dataset: Dataset, root: ImageRoot, images: Sequence[tuple[Imag
         return 0
     with transaction.atomic():
         sources = {name: _source(dataset, name) for name in sorted({record.source for record, _, _ in images})}
-        Image.objects.bulk_create(
+        one_at_a_time()
+        added = Image.objects.bulk_create(
             Image(
                 dataset=dataset,
                 root=root,
@@ -53,6 +55,7 @@ def add_images(*, dataset: Dataset, root: ImageRoot, images: Sequence[tuple[Imag
             )
             for record, class_pk, facts in images
         )
+        quarantine_known_bytes(added)
     return len(images)
 
 

@@ -136,7 +136,7 @@ def write_bands(*, dataset: Dataset, bands: NewBands) -> int:
         bands.draw.tolist(),
         strict=False,
     )
-    stored = ImageBand.objects.filter(dataset=dataset, image_id__gte=min(keys), image_id__lte=max(keys))
+    stored = ImageBand.everything.filter(dataset=dataset, image_id__gte=min(keys), image_id__lte=max(keys))
     with transaction.atomic(), connection.cursor() as cursor:
         before = dict(stored.values_list("image_id", "band"))
         cursor.executemany(_WRITE_BAND, list(rows))
@@ -145,7 +145,7 @@ def write_bands(*, dataset: Dataset, bands: NewBands) -> int:
 
 def move_thresholds(*, dataset: Dataset, safe_up_to: float, adult_from: float) -> int:
     """Give every image of the dataset the band that its stored scores have now; how many changed."""
-    images = ImageBand.objects.filter(dataset=dataset)
+    images = ImageBand.everything.filter(dataset=dataset)
     safe = Q(held=False, unsafe__lte=safe_up_to)
     adult = Q(held=False, adult__gte=adult_from)
     with transaction.atomic():
@@ -158,9 +158,9 @@ def move_thresholds(*, dataset: Dataset, safe_up_to: float, adult_from: float) -
 
 def drop_bands_without_prediction(*, dataset: Dataset, model_version: ModelVersion) -> None:
     """Remove the bands of images that this model version has not scored."""
-    scored = Prediction.objects.filter(image=OuterRef("image_id"), model_version=model_version)
+    scored = Prediction.everything.filter(image=OuterRef("image_id"), model_version=model_version)
     with transaction.atomic():
-        ImageBand.objects.filter(~Exists(scored), dataset=dataset).delete()
+        ImageBand.everything.filter(~Exists(scored), dataset=dataset).delete()
 
 
 def put_in_force(*, policy: Policy) -> None:

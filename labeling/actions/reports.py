@@ -1,7 +1,6 @@
 """Reports of mistakes: taking them, and telling products what people decided."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -30,6 +29,7 @@ from labeling.models import (
     Run,
     RunKind,
     Webhook,
+    visible,
 )
 
 MOST_TRIES = 8
@@ -203,12 +203,11 @@ def _message(report: Report, *, again: bool) -> dict[str, Any]:
 def claim_due(*, limit: int = 20) -> list[Delivery]:
     """Take messages that are due, so that no other worker sends them; each must be booked by `book_try`.
 
-    A worker that dies with them loses them to the next after two minutes.
+    Those about images in quarantine wait. A worker that dies with them loses them to the next after two minutes.
     """
     now = timezone.now()
-    due: Iterable[Delivery] = (
-        Delivery.objects.filter(next_try_at__lte=now).select_related("webhook").order_by("next_try_at")[:limit]
-    )
+    waiting = Delivery.objects.filter(visible("report__image"), next_try_at__lte=now)
+    due = waiting.select_related("webhook").order_by("next_try_at")[:limit]
     return [
         delivery
         for delivery in due

@@ -2,6 +2,13 @@
 
 from labeling.models.audit import AuditImage, AuditSample
 from labeling.models.dataset import Consensus, Dataset, ImageRoot, Membership, Person, QueueOrder, Role, Source
+from labeling.models.escalation import (
+    Escalation,
+    EscalationEvent,
+    EscalationEventKind,
+    EscalationState,
+    Quarantine,
+)
 from labeling.models.golden import GoldenAnswer, GoldenImage, ReviewerSkill
 from labeling.models.image import SPLITS, Image, Split
 from labeling.models.issue import IssueKind, LabelIssue
@@ -24,6 +31,7 @@ from labeling.models.review import (
 from labeling.models.run import Run, RunKind, RunRefusal, RunState
 from labeling.models.taxonomy import Taxonomy, TaxonomyClass
 from labeling.models.token import ApiToken, Scope, WorkerBeat
+from labeling.models.visible import visible, visible_items
 from labeling.models.wellness import Comfort, Exposure, ImageSize, ShieldStyle
 
 __all__ = [
@@ -42,6 +50,10 @@ __all__ = [
     "Dataset",
     "Delivery",
     "EnsembleMember",
+    "Escalation",
+    "EscalationEvent",
+    "EscalationEventKind",
+    "EscalationState",
     "Exposure",
     "FilledSlot",
     "FoldPrediction",
@@ -59,6 +71,7 @@ __all__ = [
     "Person",
     "Policy",
     "Prediction",
+    "Quarantine",
     "QueueOrder",
     "Release",
     "ReleaseEntry",
@@ -82,4 +95,6 @@ __all__ = [
     "VerdictKind",
     "Webhook",
     "WorkerBeat",
+    "visible",
+    "visible_items",
 ]

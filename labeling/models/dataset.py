@@ -27,6 +27,7 @@ class Person(AbstractUser):
     theme = models.CharField(max_length=10, choices=theme_choices, default=Theme.SYSTEM)
     shield = models.BooleanField(default=True, help_text="Blur and grey images of harmful classes until revealed.")
     keys = models.JSONField(default=dict, blank=True)
+    escalations = models.BooleanField(default=False, help_text="May see and decide what is in quarantine.")
 
 
 class QueueOrder(models.TextChoices):

@@ -10,6 +10,7 @@ from labeling.models.dataset import Dataset
 from labeling.models.image import Image
 from labeling.models.taxonomy import TaxonomyClass
 from labeling.models.token import ApiToken
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class ReportKind(models.TextChoices):
@@ -40,6 +41,9 @@ class Report(models.Model):
     told_at = models.DateTimeField(null=True)
     told_class = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, null=True, related_name="+")
     told_excluded = models.BooleanField(default=False)
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         ordering: ClassVar = ["-id"]

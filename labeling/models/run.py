@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from labeling.models.dataset import Dataset
+from labeling.models.visible import Everything, VisibleRefusals
 
 
 class RunKind(models.TextChoices):
@@ -79,6 +80,9 @@ class RunRefusal(models.Model):
     path = models.CharField(max_length=4096)
     code = models.CharField(max_length=40)
     reason = models.CharField(max_length=500)
+
+    objects = VisibleRefusals()
+    everything = Everything()
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -46,7 +46,8 @@ class EmbeddingFile:
             yield
 
     def _named(self) -> QuerySet[Prediction]:
-        return Prediction.objects.filter(image__dataset=self._dataset, model_version=self._model_version)
+        # Of images in quarantine too: their rows are kept.
+        return Prediction.everything.filter(image__dataset=self._dataset, model_version=self._model_version)
 
     @cached_property
     def next_row(self) -> int:

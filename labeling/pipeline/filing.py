@@ -22,7 +22,7 @@ from labeling.actions.predictions import NewPrediction
 from labeling.errors import LabelingError, UnknownClass, nearest
 from labeling.importers.paths import escape, escape_root
 from labeling.importers.records import ImageRecord
-from labeling.models import Dataset, Image, ImageRoot, ModelVersion, RunKind, TaxonomyClass
+from labeling.models import Dataset, Image, ImageRoot, ModelVersion, Quarantine, RunKind, TaxonomyClass
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.importing import keep_thumbnail, measured, thumbnail_path
 from labeling.pipeline.moderating import hands
@@ -69,6 +69,9 @@ def file_picture(dataset: Dataset, picture: bytes, predicted: Predicted, *, sour
     before = filed_before(dataset, picture)
     if before is not None:
         return Filed(before, new=False)
+    if Quarantine.objects.filter(image__sha256=_sha256(picture)).exists():
+        # Escalated bytes that come again are kept already, and are not opened.
+        return Filed(None, new=False)
     given = _given_class(dataset, predicted, label)
     path, facts = _keep_bytes(picture)
     keep_thumbnail(facts)
@@ -89,7 +92,7 @@ def file_picture(dataset: Dataset, picture: bytes, predicted: Predicted, *, sour
             )
             image = _visible(root, record.stored_path)
             if image is None:
-                # Bytes that were withdrawn from sight went back there as they came.
+                # Escalated at this very moment: it went into quarantine as it came.
                 thumbnail_path(facts.sha256).unlink(missing_ok=True)
                 return Filed(None, new=False)
             answer = predicted.answer

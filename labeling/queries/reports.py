@@ -1,6 +1,6 @@
 """What products reported, and what they were told."""
 
-from labeling.models import Dataset, Delivery, Report
+from labeling.models import Dataset, Delivery, Report, visible
 
 
 def newest_reports(dataset: Dataset, *, limit: int = 50) -> list[Report]:
@@ -10,4 +10,5 @@ def newest_reports(dataset: Dataset, *, limit: int = 50) -> list[Report]:
 
 def newest_deliveries(dataset: Dataset, *, limit: int = 50) -> list[Delivery]:
     """One SQL query."""
-    return list(Delivery.objects.filter(webhook__dataset=dataset).select_related("webhook").order_by("-pk")[:limit])
+    sent = Delivery.objects.filter(visible("report__image"), webhook__dataset=dataset)
+    return list(sent.select_related("webhook").order_by("-pk")[:limit])

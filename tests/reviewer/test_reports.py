@@ -21,6 +21,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from labeling.actions.claims import hold_claims
+from labeling.actions.escalations import escalate
 from labeling.actions.reports import MOST_TRIES, book_try, claim_due, stop_webhook
 from labeling.actions.verdicts import record_verdict, undo_last
 from labeling.errors import WrongUsage
@@ -45,6 +46,7 @@ from labeling.models import (
 from labeling.outbound.rules import OutboundRule
 from labeling.pipeline import filing
 from labeling.pipeline.delivering import deliver_due, signature, watch, webhook_secret
+from labeling.pipeline.importing import thumbnail_path
 from labeling.queue_filter import QueueFilter
 from tests.builders import add_images, rank_images
 from tests.conftest import member
@@ -352,3 +354,41 @@ def test_an_address_is_told_once(looks: Dataset) -> None:
 
 def test_nothing_is_delivered_unless_the_server_is_set_to() -> None:
     assert settings.API_WEBHOOKS.off
+
+
+def test_an_escalated_image_is_unknown_to_programs_and_to_their_page(
+    product: Client,
+    looks: Dataset,
+    ranked: list[Image],
+    anna: Person,
+    receiver: Receiver,
+    browse: Callable[[Person], Client],
+) -> None:
+    lead = browse(member(looks, "lead", Role.ML))
+    secret = ranked[0]
+    send(product, image_id=secret.pk, reference="ticket 1")
+    settle(looks, anna, secret)
+    Delivery.objects.all().delete()
+    escalate(dataset=looks, images=[secret.pk], person=anna, key=uuid4())
+
+    problem(send(product, image_id=secret.pk), 404, "unknown_image")
+    problem(send(product, sha256=secret.sha256), 404, "unknown_image")
+    problem(send(product, image_id=secret.pk, reference="ticket 1"), 404, "unknown_image")
+    assert deliver_due() == 0
+    assert receiver.received == []
+    assert "ticket 1" not in lead.get("/d/looks/programs/").content.decode()
+
+
+def test_escalated_bytes_that_come_again_are_not_kept_twice(
+    with_token: Callable[..., Client], looks: Dataset, model: ModelVersion, anna: Person
+) -> None:
+    caller = with_token(*Scope)
+    first = caller.post("/moderate?keep=all", {"image": picture()}).json()["image"]
+    escalate(dataset=looks, images=[first], person=anna, key=uuid4())
+    thumbnail = thumbnail_path(hashlib.sha256(CHINA).hexdigest())
+    thumbnail.unlink(missing_ok=True)
+
+    assert caller.post("/moderate?keep=all", {"image": picture()}).json()["image"] is None
+    problem(caller.post("/reports", {"kind": "false_negative", "image": picture()}), 404, "unknown_image")
+    assert Image.everything.count() == 1
+    assert not thumbnail.exists()

@@ -9,7 +9,7 @@ import labeling.models.report
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labeling", "0013_api_tokens"),
+        ("labeling", "0014_api_tokens"),
     ]
 
     operations = [

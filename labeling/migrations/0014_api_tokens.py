@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labeling", "0012_triage"),
+        ("labeling", "0013_escalations"),
     ]
 
     operations = [
