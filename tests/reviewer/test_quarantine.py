@@ -367,6 +367,8 @@ def calls(secret: Secret, folder: Path) -> dict[str, Sequence[Sequence[str]]]:
         "rerank": [["looks"]],
         "score": [["looks"]],
         "set_golden": [["looks", str(folder / "golden.csv")]],
+        "set_policy": [["looks", "--safe-up-to", "0.3"]],
+        "show_policy": [["looks"]],
         "sign_in_link": [["teammate"]],
     }
 
