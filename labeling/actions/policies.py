@@ -36,7 +36,7 @@ CHUNK = 2000
 NOTE_LENGTH = 300
 
 # Items of these runs are there for what the run found or drew, whatever the band.
-_KEPT_KINDS = (RunKind.FIND_ISSUES, RunKind.RERANK, RunKind.BAND_SAMPLE)
+_KEPT_KINDS = (RunKind.FIND_ISSUES, RunKind.RERANK, RunKind.BAND_SAMPLE, RunKind.REPORT)
 
 # Behind everything that a ranking places, the riskiest first.
 _PLACE = 10.0

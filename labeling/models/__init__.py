@@ -15,6 +15,7 @@ from labeling.models.issue import IssueKind, LabelIssue
 from labeling.models.policy import BandName, BandSample, ImageBand, Policy
 from labeling.models.prediction import EnsembleMember, FoldPrediction, ModelVersion, Prediction
 from labeling.models.release import Release, ReleaseEntry
+from labeling.models.report import Delivery, Report, ReportKind, Webhook
 from labeling.models.review import (
     NO_DECISIONS,
     BulkAction,
@@ -29,12 +30,14 @@ from labeling.models.review import (
 )
 from labeling.models.run import Run, RunKind, RunRefusal, RunState
 from labeling.models.taxonomy import Taxonomy, TaxonomyClass
+from labeling.models.token import ApiToken, Scope, WorkerBeat
 from labeling.models.visible import visible, visible_items
 from labeling.models.wellness import Comfort, Exposure, ImageSize, ShieldStyle
 
 __all__ = [
     "NO_DECISIONS",
     "SPLITS",
+    "ApiToken",
     "AuditImage",
     "AuditSample",
     "BandName",
@@ -45,6 +48,7 @@ __all__ = [
     "Comfort",
     "Consensus",
     "Dataset",
+    "Delivery",
     "EnsembleMember",
     "Escalation",
     "EscalationEvent",
@@ -71,6 +75,8 @@ __all__ = [
     "QueueOrder",
     "Release",
     "ReleaseEntry",
+    "Report",
+    "ReportKind",
     "ReviewItem",
     "ReviewerSkill",
     "Role",
@@ -78,6 +84,7 @@ __all__ = [
     "RunKind",
     "RunRefusal",
     "RunState",
+    "Scope",
     "ShieldStyle",
     "Skip",
     "Source",
@@ -86,6 +93,8 @@ __all__ = [
     "TaxonomyClass",
     "Verdict",
     "VerdictKind",
+    "Webhook",
+    "WorkerBeat",
     "visible",
     "visible_items",
 ]

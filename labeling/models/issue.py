@@ -16,6 +16,7 @@ class IssueKind(models.TextChoices):
     SPLIT_LEAK = "split_leak", "split leak"
     OUTLIER = "outlier", "outlier"
     IMAGE_QUALITY = "image_quality", "image quality"
+    REPORT = "report", "report by a product"
 
 
 def issue_kind_choices() -> list[tuple[str, str]]:

@@ -21,6 +21,8 @@ class RunKind(models.TextChoices):
     EXPORT = "export", "export"
     POLICY = "policy", "apply a policy"
     BAND_SAMPLE = "band_sample", "draw a sample of a band"
+    API = "api", "receive images by the API"
+    REPORT = "report", "take reports of mistakes"
 
 
 def run_kind_choices() -> list[tuple[str, str]]:

@@ -263,8 +263,8 @@ def _inspect(
         return Refusal(stored, refused.code, refused.reason)
     except OSError as error:
         return Refusal(stored, "unreadable", f"The file cannot be read: {error.strerror or error}.")
-    _keep_thumbnail(facts)
-    return _measured(facts, found.st_mtime_ns)
+    keep_thumbnail(facts)
+    return measured(facts, found.st_mtime_ns)
 
 
 def _sha256(path: Path) -> str:
@@ -277,7 +277,8 @@ def _measured_before(image: Image, modified_ns: int) -> imports.Measured:
     return imports.Measured(**{name: getattr(image, name) for name in names}, modified_ns=modified_ns)
 
 
-def _measured(facts: ImageFacts, modified_ns: int) -> imports.Measured:
+def measured(facts: ImageFacts, modified_ns: int) -> imports.Measured:
+    """The columns of an image row, from what was read of its file."""
     return imports.Measured(
         sha256=facts.sha256,
         pixel_sha256=facts.pixel_sha256,
@@ -296,7 +297,8 @@ def _measured(facts: ImageFacts, modified_ns: int) -> imports.Measured:
     )
 
 
-def _keep_thumbnail(facts: ImageFacts) -> None:
+def keep_thumbnail(facts: ImageFacts) -> None:
+    """Write the thumbnail of an image where `thumbnail_path` says, unless it is there."""
     path = thumbnail_path(facts.sha256)
     if path.exists():
         return

@@ -161,21 +161,22 @@ def _commit(
 ) -> None:
     if not chunk:
         return
-    first_row = embeddings.append(np.stack([scored.embedding for scored in chunk]))
-    add_banded_predictions(
-        run=reporter.run,
-        model_version=model_version,
-        predictions=[
-            NewPrediction(
-                image_id=scored.key[0],
-                probabilities=scored.probabilities.astype("<f4").tobytes(),
-                predicted_index=int(scored.probabilities.argmax()),
-                confidence=float(scored.probabilities.max()),
-                embedding_row=first_row + offset,
-            )
-            for offset, scored in enumerate(chunk)
-        ],
-    )
+    with embeddings.writing():
+        first_row = embeddings.append(np.stack([scored.embedding for scored in chunk]))
+        add_banded_predictions(
+            run=reporter.run,
+            model_version=model_version,
+            predictions=[
+                NewPrediction(
+                    image_id=scored.key[0],
+                    probabilities=scored.probabilities.astype("<f4").tobytes(),
+                    predicted_index=int(scored.probabilities.argmax()),
+                    confidence=float(scored.probabilities.max()),
+                    embedding_row=first_row + offset,
+                )
+                for offset, scored in enumerate(chunk)
+            ],
+        )
     reporter.advance(len(chunk))
 
 

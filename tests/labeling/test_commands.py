@@ -168,7 +168,9 @@ def test_every_setting_is_in_the_readme() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name) and node.args:
             function = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
             first = node.args[0]
-            if function in {"get", "env_bool", "env_int", "env_list"} and isinstance(first, ast.Constant):
+            if function in {"get", "env_bool", "env_int", "env_list", "env_outbound"} and isinstance(
+                first, ast.Constant
+            ):
                 named.add(str(first.value))
     assert {"WINNOW_HOME", "DATABASE_URL", "DEBUG"} <= named
     assert {name for name in named if f"| `{name}` |" not in README} == set()

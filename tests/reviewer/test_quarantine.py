@@ -351,6 +351,7 @@ def calls(secret: Secret, folder: Path) -> dict[str, Sequence[Sequence[str]]]:
     """How each command is asked about the dataset."""
     return {
         "add_person": [["teammate", "--dataset", "looks"]],
+        "api_token": [["looks"], ["looks", "--name", "x"]],
         "agreement": [["looks", "--refresh-skills"]],
         "check_integrity": [[]],
         "cut_release": [["looks"]],
@@ -366,6 +367,8 @@ def calls(secret: Secret, folder: Path) -> dict[str, Sequence[Sequence[str]]]:
         "purge_escalations": [[]],
         "rerank": [["looks"]],
         "score": [["looks"]],
+        "set_policy": [["looks", "--model", "eyes", "--safe", "safe", "--adult", "adult"]],
+        "show_policy": [["looks"]],
         "set_golden": [["looks", str(folder / "golden.csv")]],
         "set_policy": [["looks", "--safe-up-to", "0.3"]],
         "show_policy": [["looks"]],
