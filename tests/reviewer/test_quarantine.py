@@ -370,8 +370,6 @@ def calls(secret: Secret, folder: Path) -> dict[str, Sequence[Sequence[str]]]:
         "set_policy": [["looks", "--model", "eyes", "--safe", "safe", "--adult", "adult"]],
         "show_policy": [["looks"]],
         "set_golden": [["looks", str(folder / "golden.csv")]],
-        "set_policy": [["looks", "--safe-up-to", "0.3"]],
-        "show_policy": [["looks"]],
         "sign_in_link": [["teammate"]],
     }
 
