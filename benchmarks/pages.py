@@ -219,8 +219,8 @@ def build(images: int) -> None:
             "INSERT INTO labeling_verdict (image_id, reviewer_id, kind, key, blind, wanted, rule, senior, alone, "
             "created_at) "
             f"{numbers} SELECT n.i, {lena.pk}, 'keep', "
-            f"{'lower(hex(randomblob(16)))' if sqlite else 'gen_random_uuid()'}, {no}, 1, 'majority', {no}, {no}, {now} "
-            f"FROM n WHERE n.i % 100 = {zero}"
+            f"{'lower(hex(randomblob(16)))' if sqlite else 'gen_random_uuid()'}, {no}, 1, 'majority', {no}, {no}, "
+            f"{now} FROM n WHERE n.i % 100 = {zero}"
         ),
         "UPDATE labeling_reviewitem SET state = 'settled', missing = 0 WHERE image_id % 100 = 0",
     ]
