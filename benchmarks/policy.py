@@ -152,8 +152,8 @@ def _banding_rows() -> list[Row]:
             f"{one['seconds']:.1f} s",
             one["wanted"],
             f"SQLite, the whole run; {one['changed']:,} changed their band, {one['queued']:,} queued, "
-            f"{one['withdrawn']:,} withdrawn; somebody else's write waited {one['waited']:.1f} s at most, the longest "
-            f"read took {one['read']:.2f} s",
+            f"{one['withdrawn']:,} withdrawn; somebody else's write waited {one['waited']:.1f} s at most "
+            f"({one['refused']} refused), the longest read took {one['read']:.2f} s",
         )
         for one in facts["runs"]
     ] + [
@@ -211,8 +211,10 @@ def band() -> None:
                 "withdrawn": summary.withdrawn,
                 "waited": bystanders.waited,
                 "read": bystanders.read,
+                "refused": bystanders.refused,
             }
         )
+        print(f"{what}: {seconds:.1f} s", file=sys.stderr)
 
     apply("first version, all ranked", "")
     apply("both thresholds moved, all ranked", "< 10 s", safe_up_to=0.1, adult_from=0.9)
@@ -235,6 +237,7 @@ class _Bystanders:
 
     def __init__(self) -> None:
         self.waited = self.read = 0.0
+        self.refused = 0
         self._ended = threading.Event()
 
     def __enter__(self) -> "_Bystanders":
@@ -249,13 +252,16 @@ class _Bystanders:
             thread.join()
 
     def _write(self) -> None:
-        from django.db import connection
+        from django.db import OperationalError, connection
 
         from labeling.models import Person
 
         while not self._ended.wait(0.05):
             begun = time.perf_counter()
-            Person.objects.filter(username="lena").update(first_name="Lena")
+            try:
+                Person.objects.filter(username="lena").update(first_name="Lena")
+            except OperationalError:
+                self.refused += 1
             self.waited = max(self.waited, time.perf_counter() - begun)
         connection.close()
 

@@ -7,14 +7,12 @@ without asking again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from django.db.models import Case, Count, F, FloatField, IntegerField, QuerySet, When
-from django.db.models.functions import Cast
-from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
 from inference.bands import PolicyDefinition
 from inference.errors import ArrayRefused
@@ -43,6 +41,7 @@ from labeling.models import (
     ItemState,
     Person,
     Policy,
+    ReviewItem,
     Run,
     RunKind,
     TaxonomyClass,
@@ -50,7 +49,7 @@ from labeling.models import (
 )
 from labeling.pipeline.policies import definition_of
 from labeling.queries.counts import KEEPER
-from labeling.queries.policies import newest_band_sample, policy_in_force
+from labeling.queries.policies import newest_band_sample, policy_in_force, walk_bands
 
 GRID = 1000
 """Thresholds that figures are kept for: 0, 1/1000, …, 1."""
@@ -63,6 +62,7 @@ MOST_DRAWN = 20_000
 SIDES = (BandName.SAFE, BandName.ADULT)
 _TIMED = 500
 _LOOK_AT_ALL = 50_000
+_READ = 100_000
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -257,19 +257,16 @@ def _plain(side: SideCurve) -> dict[str, Any]:
 
 
 def _tuning(dataset: Dataset, policy: Policy) -> Tuning:
-    banded = ImageBand.objects.filter(dataset=dataset)
-    free = banded.filter(held=False)
     settled: list[Any] = list(
-        banded.filter(image__item__state=ItemState.SETTLED, image__item__dataset=dataset).values_list(
-            "unsafe", "adult", "held"
+        ReviewItem.objects.filter(dataset=dataset, state=ItemState.SETTLED, image__banding__isnull=False).values_list(
+            "image__banding__unsafe", "image__banding__adult", "image__banding__held"
         )
     )
     done = np.array([row[:2] for row in settled if not row[2]], dtype=np.float64).reshape(-1, 2)
-    images, held = banded.count(), banded.filter(held=True).count()
+    by_unsafe, by_adult, held, images = _histograms(dataset)
     seconds, timed = _median_seconds(dataset)
     grid = np.arange(GRID + 1) / GRID
-    safe_images = np.cumsum(_histogram(free, _safe_place()))
-    adult_images = np.cumsum(_histogram(free, _adult_place())[::-1])[::-1]
+    safe_images, adult_images = np.cumsum(by_unsafe), np.cumsum(by_adult[::-1])[::-1]
     safe_done = np.searchsorted(np.sort(done[:, 0]), grid, side="right")
     adult_done = len(done) - np.searchsorted(np.sort(done[:, 1]), grid, side="left")
     definition = definition_of(policy)
@@ -314,40 +311,24 @@ def _in_order(side: str, thresholds: Floats) -> Floats:
     return thresholds if side == BandName.SAFE else -thresholds
 
 
-def _safe_place() -> Case:
-    """The least j for which the unsafe score is at most j / `GRID`, compared as a policy compares."""
-    # A cast rounds on one database and cuts off on the other: one below, this one, or one above.
-    near = Cast(F("unsafe") * GRID, IntegerField())
-    return Case(
-        When(LessThanOrEqual(F("unsafe"), _share(near - 1)), then=near - 1),
-        When(LessThanOrEqual(F("unsafe"), _share(near)), then=near),
-        default=near + 1,
-        output_field=IntegerField(),
-    )
+def _histograms(dataset: Dataset) -> tuple[Integers, Integers, int, int]:
+    """Images at each place of the grid by the unsafe and by the adult score; those held, and all.
 
-
-def _adult_place() -> Case:
-    """The greatest j for which the adult score is at least j / `GRID`."""
-    near = Cast(F("adult") * GRID, IntegerField())
-    return Case(
-        When(GreaterThanOrEqual(F("adult"), _share(near + 1)), then=near + 1),
-        When(GreaterThanOrEqual(F("adult"), _share(near)), then=near),
-        default=near - 1,
-        output_field=IntegerField(),
-    )
-
-
-def _share(place: Any) -> Any:
-    return Cast(place, FloatField()) / float(GRID)
-
-
-def _histogram(free: QuerySet[ImageBand], place: Case) -> Integers:
-    """Images at each place of the grid."""
-    counts = np.zeros(GRID + 1, dtype=np.int64)
-    found = free.order_by().annotate(place=place).values_list("place").annotate(images=Count("image"))
-    for at, images in found:
-        counts[at] = images
-    return counts
+    The place of an unsafe score is the least j for which it is at most j / `GRID`, that of an adult score the greatest
+    for which it is at least that: exactly what a threshold of the grid would decide.
+    """
+    grid = np.arange(GRID + 1) / GRID
+    unsafe, adult = np.zeros(GRID + 1, dtype=np.int64), np.zeros(GRID + 1, dtype=np.int64)
+    held = images = 0
+    rows = walk_bands(dataset).values_list("unsafe", "adult", "held").iterator(chunk_size=_READ)
+    while chunk := list(islice(rows, _READ)):
+        columns = np.array(chunk, dtype=np.float64)
+        free = columns[columns[:, 2] == 0]
+        unsafe += np.bincount(np.searchsorted(grid, free[:, 0], side="left"), minlength=GRID + 1)
+        adult += np.bincount(np.searchsorted(grid, free[:, 1], side="right") - 1, minlength=GRID + 1)
+        held += len(chunk) - len(free)
+        images += len(chunk)
+    return unsafe, adult, held, images
 
 
 def _median_seconds(dataset: Dataset) -> tuple[float, int]:
