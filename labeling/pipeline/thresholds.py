@@ -146,13 +146,13 @@ class SideFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """What two thresholds would do; `queue` unknown images wait for people, for `hours` of their time."""
+    """What two thresholds would do; `queue` unknown images wait for people, for `seconds` of their time."""
 
     safe: SideFigures
     adult: SideFigures
     unknown: int
     queue: int
-    hours: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def figures_at(tuning: Tuning, safe_up_to: float, adult_from: float) -> Figures:
         adult=_figures(tuning.adult, high),
         unknown=unknown,
         queue=queue,
-        hours=queue * tuning.seconds / 3600,
+        seconds=queue * tuning.seconds,
     )
 
 
@@ -447,11 +447,17 @@ def propose(
 def _propose_side(
     dataset: Dataset, tuning: Tuning, side: str, steps: Floats, near: float, most: float, confidence: float
 ) -> SideProposal:
-    drawn = drawn_images(dataset, definition_of(tuning.policy), side)
-    promise: Promise = widest(drawn, _in_order(side, steps), most=most, confidence=confidence)
+    definition = definition_of(tuning.policy)
+    drawn = drawn_images(dataset, definition, side)
     curve = tuning.safe if side == BandName.SAFE else tuning.adult
+    in_force = definition.safe_up_to if side == BandName.SAFE else definition.adult_from
+    # What was fixed before anybody answered; never the handle, which a person may move until it fits.
+    aim = curve.sample.threshold if curve.sample else in_force
+    promise: Promise = widest(
+        drawn, _in_order(side, steps), most=most, confidence=confidence, aim=float(_in_order(side, np.array([aim]))[0])
+    )
     if promise.threshold is None:
-        need = _need(drawn, curve, side, steps, near, most, confidence)
+        need = _need(drawn, curve, side, aim if curve.sample else near, most, confidence)
         return SideProposal(side, most, None, 0, need.reviewed, need.wrong, None, need)
     threshold = abs(promise.threshold)
     return SideProposal(
@@ -466,24 +472,21 @@ def _propose_side(
     )
 
 
-def _need(
-    drawn: DrawnImages, curve: SideCurve, side: str, steps: Floats, near: float, most: float, confidence: float
-) -> Need:
-    """How many more answers there should be, and where.
-
-    Where answers are enough to begin with but too many are wrong, at the threshold that failed; else at the one that
-    the person looks at. Where they cannot help there, at the widest more careful one where they can.
+def _need(drawn: DrawnImages, curve: SideCurve, side: str, aim: float, most: float, confidence: float) -> Need:
+    """How many more answers there should be, and where: at the threshold that was drawn for, or where too many are
+    wrong there, at the widest more careful one where more answers can help.
     """
-    enough = seen_at(drawn, _in_order(side, steps)).reviewed >= fewest_reviews(most=most, confidence=confidence)
-    first = float(steps[int(np.argmax(enough))]) if enough.any() else near
-    careful = [step for step in steps.tolist() if (step < first if side == BandName.SAFE else step > first)]
-    tried = [first, *reversed(careful)]
+    steps = STEPS if side == BandName.SAFE else STEPS[::-1]
+    careful = [step for step in steps.tolist() if (step < aim if side == BandName.SAFE else step > aim)]
+    tried = [aim, *reversed(careful)]
     seen: Seen = seen_at(drawn, _in_order(side, np.array(tried)))
     for threshold, reviewed, wrong in zip(tried, seen.reviewed.tolist(), seen.wrong.tolist(), strict=True):
-        more = more_reviews(reviewed, wrong, most=most, confidence=confidence)
+        # With errors there are so many answers in the end that `widest` spends half of the chance elsewhere.
+        sure = confidence if wrong == 0 else (1 + confidence) / 2
+        more = more_reviews(reviewed, wrong, most=most, confidence=sure)
         if more is not None:
             return Need(threshold, max(more, 1), _available(curve, side, threshold), reviewed, wrong)
-    return Need(first, None, _available(curve, side, first), int(seen.reviewed[0]), int(seen.wrong[0]))
+    return Need(aim, None, _available(curve, side, aim), int(seen.reviewed[0]), int(seen.wrong[0]))
 
 
 def _available(curve: SideCurve, side: str, threshold: float) -> int:
