@@ -313,7 +313,8 @@ def test_no_url_shows_it_to_anybody_without_the_permission(
             caplog.clear()
             if found := secret.shown_in(answer, asked=named) + secret.shown_in(log, asked=named):
                 shown[what] = found
-            if status >= 500:
+            # 503 is how the API says that there is no model to ask, or no worker.
+            if status >= 500 and status != 503:
                 failed[what] = status
     assert shown == {}
     assert failed == {}
