@@ -6,13 +6,14 @@ is decided, not a share of all adult images, and it holds while new images are l
 
 The bound at one threshold is the exact binomial one of Clopper and Pearson ("The use of confidence or fiducial limits
 illustrated in the case of the binomial", Biometrika 1934). The threshold is chosen on the same answers, so this alone
-would promise too much: the rate among decided images does not grow evenly, and a search would find the threshold where
-chance flatters it. `widest` therefore goes through a list of thresholds that was fixed before anybody answered, from
-the most careful on, and stops at the first that fails: fixed-sequence testing, by which Angelopoulos, Bates, Candès,
-Jordan and Lei ("Learn then test: calibrating predictive algorithms to achieve risk control", 2021) keep the chance of
-any false promise at 1 − confidence without dividing it among the thresholds. It begins where enough images were
-answered to pass at all; that place depends on scores and never on answers. `benchmarks/policy.py` counts how often the
-promise is broken.
+would promise too much: a search finds the threshold where chance flatters it. `widest` tests a list of thresholds that
+was fixed before anybody answered, from the most careful on, so that the chance of any false promise stays at
+1 − confidence, as Angelopoulos, Bates, Candès, Jordan and Lei do ("Learn then test: calibrating predictive algorithms
+to achieve risk control", 2021). Half of that chance is spent where enough images were answered to pass at all, the
+other half at the threshold that the sample was drawn for, and what a threshold that passes had is handed to the next
+one: the fallback procedure (Wiens, "A fixed sequence Bonferroni procedure for testing multiple endpoints",
+Pharmaceutical Statistics 2003). Where it begins depends on scores and draws and never on answers.
+`benchmarks/policy.py` counts how often the promise is broken.
 
 The sample. Every image carries a random number for good, its *draw*, and people judge a side in the order of draws.
 Those of a region up to the first draw that waits are then a simple random sample of the region, whatever the region:
@@ -147,13 +148,16 @@ def at_most(reviewed: int, wrong: int, *, confidence: float) -> float:
     return float(special.betaincinv(wrong + 1, reviewed - wrong, confidence))
 
 
-def widest(drawn: DrawnImages, thresholds: Float64Array, *, most: float, confidence: float = 0.95) -> Promise:
+def widest(
+    drawn: DrawnImages, thresholds: Float64Array, *, most: float, confidence: float = 0.95, aim: float | None = None
+) -> Promise:
     """The threshold that decides most images while the promise above holds.
 
     Args:
         thresholds: (T,) candidates, rising, chosen without looking at any answer.
         most: the share of wrong decisions that is allowed, between 0 and 1.
         confidence: between 0 and 1.
+        aim: the threshold that the sample was drawn for.
 
     Raises:
         ArrayRefused: thresholds that do not rise, or a number outside its bounds.
@@ -163,16 +167,36 @@ def widest(drawn: DrawnImages, thresholds: Float64Array, *, most: float, confide
     if len(thresholds) > 1 and (np.diff(thresholds) <= 0).any():
         raise ArrayRefused("Expected thresholds that rise, received others.")
     seen = seen_at(drawn, thresholds)
-    enough = seen.reviewed >= fewest_reviews(most=most, confidence=confidence)
-    chosen = -1
-    for place in range(int(np.argmax(enough)) if enough.any() else len(thresholds), len(thresholds)):
-        if at_most(int(seen.reviewed[place]), int(seen.wrong[place]), confidence=confidence) > most:
-            break
-        chosen = place
-    if chosen < 0:
-        return Promise(None, 0, 0, None)
-    reviewed, wrong = int(seen.reviewed[chosen]), int(seen.wrong[chosen])
-    return Promise(float(thresholds[chosen]), reviewed, wrong, at_most(reviewed, wrong, confidence=confidence))
+    chances = _chances(seen, thresholds, most, confidence, aim)
+    handed_on = 0.0
+    promise = Promise(None, 0, 0, None)
+    for place, own in enumerate(chances.tolist()):
+        chance = own + handed_on
+        handed_on = 0.0
+        if not chance:
+            continue
+        reviewed, wrong = int(seen.reviewed[place]), int(seen.wrong[place])
+        bound = at_most(reviewed, wrong, confidence=1 - chance)
+        if bound <= most:
+            promise = Promise(float(thresholds[place]), reviewed, wrong, bound)
+            handed_on = chance
+    return promise
+
+
+def _chances(seen: Seen, thresholds: Float64Array, most: float, confidence: float, aim: float | None) -> Float64Array:
+    """(T,) the chance of a false promise that each threshold has of its own; together 1 − confidence at most."""
+    chances = np.zeros(len(thresholds))
+    risk = 1 - confidence
+    aimed = -1 if aim is None else int(np.searchsorted(thresholds, aim, side="right")) - 1
+    early = seen.reviewed >= fewest_reviews(most=most, confidence=confidence if aimed < 0 else 1 - risk / 2)
+    first = int(np.argmax(early)) if early.any() else len(thresholds)
+    if aimed < 0:
+        chances[first : first + 1] = risk
+    elif first >= aimed:
+        chances[aimed] = risk
+    else:
+        chances[[first, aimed]] = risk / 2
+    return chances
 
 
 def fewest_reviews(*, most: float, confidence: float = 0.95) -> int:

@@ -8,7 +8,6 @@ const sides = ["safe", "adult"];
 const numbers = Object.fromEntries(sides.map((side) => [side, form.querySelector(`[data-number=${side}]`)]));
 const sliders = Object.fromEntries(sides.map((side) => [side, form.querySelector(`[data-slider=${side}]`)]));
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-const tenths = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 let said;
 
 // Between two thresholds of the grid, the more careful one's figures; as `figures_at` does.
@@ -59,7 +58,7 @@ function show() {
   }
   for (const side of sides) errors(side, at[side], images[side]);
   write("queue", whole.format(queue));
-  write("hours", tenths.format((queue * facts.seconds) / 3600));
+  write("time", duration(queue * facts.seconds));
   draw(now);
   clearTimeout(said);
   said = setTimeout(() => {
@@ -77,6 +76,14 @@ function share(part, all) {
   const of = part / all;
   if (of >= 0.995 && of < 1) return "> 99 %";
   return of > 0 && of < 0.01 ? "< 1 %" : `${whole.format(100 * of)} %`;
+}
+
+// As the server's pages say it: 2 h 5 min, 3 min 20 s, 40 s.
+function duration(seconds) {
+  const total = Math.floor(seconds);
+  const [hours, minutes, rest] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
+  if (hours) return `${hours}\u00a0h ${minutes}\u00a0min`;
+  return minutes ? `${minutes}\u00a0min ${rest}\u00a0s` : `${rest}\u00a0s`;
 }
 
 function errors(side, at, images) {
@@ -120,6 +127,8 @@ for (const side of sides) {
 
 let dragged = null;
 chart.addEventListener("pointerdown", (event) => {
+  // A finger scrolls the picture; it has the sliders.
+  if (event.pointerType === "touch") return;
   const now = thresholds();
   const score = scoreAt(event);
   dragged = Math.abs(score - now.safe) <= Math.abs(score - now.adult) ? "safe" : "adult";

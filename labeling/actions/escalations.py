@@ -288,7 +288,10 @@ def _quarantine(images: Sequence[Image], case: Escalation, escalated: Image | No
     if not keys:
         return
     items = list(ReviewItem.everything.select_for_update(of=("self",)).filter(image__in=keys).order_by("pk"))
-    Quarantine.objects.bulk_create([Quarantine(image_id=key, escalation=case) for key in keys], ignore_conflicts=True)
+    of_image = {item.image_id: item for item in items}
+    Quarantine.objects.bulk_create(
+        [Quarantine(image_id=key, item=of_image.get(key), escalation=case) for key in keys], ignore_conflicts=True
+    )
     Claim.everything.filter(item__in=items).delete()
     for item in items:
         _represent_by_another(item)

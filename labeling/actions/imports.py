@@ -94,8 +94,11 @@ def move_root(*, dataset: Dataset, old: str, new: str) -> ImageRoot:
         return root
 
 
-def set_duplicate_groups(*, dataset: Dataset, centres: Mapping[int, int | None]) -> int:
+def set_duplicate_groups(*, dataset: Dataset, centres: Mapping[int, int | None], up_to: int) -> int:
     """Set the near-duplicate group of images (image pk → pk of the group's centre, None for an image alone).
+
+    Args:
+        up_to: the newest image that was looked at.
 
     Returns:
         how many images changed their group.
@@ -108,6 +111,7 @@ def set_duplicate_groups(*, dataset: Dataset, centres: Mapping[int, int | None])
     ]
     with transaction.atomic():
         Image.objects.bulk_update(changed, ["duplicate_group"], batch_size=500)
+        Dataset.objects.filter(pk=dataset.pk).update(grouped_up_to=up_to)
     return len(changed)
 
 

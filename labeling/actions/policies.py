@@ -1,6 +1,6 @@
 """Policies: saving a version, writing bands, and queueing the images that became unknown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from labeling.errors import Conflict, NothingToDo
@@ -17,6 +17,7 @@ from labeling.models import (
     BandSample,
     Claim,
     Dataset,
+    Image,
     ImageBand,
     ItemState,
     ModelVersion,
@@ -46,6 +47,15 @@ _WRITE_BAND = (
     "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (image_id) DO UPDATE SET "
     "unsafe = excluded.unsafe, adult = excluded.adult, held = excluded.held, band = excluded.band"
 )
+
+_BAND = "CASE WHEN held THEN 'unknown' WHEN unsafe <= %s THEN 'safe' WHEN adult >= %s THEN 'adult' ELSE 'unknown' END"
+# The sum keeps planners from an index on the dataset: in the order of the images, a million rows are read ten times
+# faster than one after the other in the order of an index.
+_MOVE_BANDS = (
+    f"UPDATE labeling_imageband SET band = {_BAND} "  # noqa: S608 - a constant
+    f"WHERE image_id >= %s AND image_id < %s AND dataset_id + 0 = %s AND band <> {_BAND}"
+)
+_WALK = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,17 +153,30 @@ def write_bands(*, dataset: Dataset, bands: NewBands) -> int:
     return sum(before.get(image) != band for image, band in zip(keys, bands.band.tolist(), strict=True))
 
 
-def move_thresholds(*, dataset: Dataset, safe_up_to: float, adult_from: float) -> int:
-    """Give every image of the dataset the band that its stored scores have now; how many changed."""
-    images = ImageBand.everything.filter(dataset=dataset)
-    safe = Q(held=False, unsafe__lte=safe_up_to)
-    adult = Q(held=False, adult__gte=adult_from)
-    with transaction.atomic():
-        changed = images.filter(safe).exclude(band=BandName.SAFE).update(band=BandName.SAFE)
-        changed += images.filter(adult).exclude(band=BandName.ADULT).update(band=BandName.ADULT)
-        between = Q(held=True) | Q(unsafe__gt=safe_up_to, adult__lt=adult_from)
-        changed += images.filter(between).exclude(band=BandName.UNKNOWN).update(band=BandName.UNKNOWN)
+def move_thresholds(
+    *, dataset: Dataset, safe_up_to: float, adult_from: float, advance: Callable[[int], None] = lambda images: None
+) -> int:
+    """Give every image of the dataset the band that its stored scores have now; how many changed.
+
+    Args:
+        advance: told how many image numbers were gone through, again and again.
+    """
+    first, last = _image_numbers(dataset)
+    thresholds = (safe_up_to, adult_from)
+    changed = 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        for start in range(first, last + 1, _WALK):
+            cursor.execute(_MOVE_BANDS, (*thresholds, start, min(start + _WALK, last + 1), dataset.pk, *thresholds))
+            changed += cursor.rowcount
+            advance(min(_WALK, last + 1 - start))
     return changed
+
+
+def _image_numbers(dataset: Dataset) -> tuple[int, int]:
+    """The lowest and the highest primary key of all the dataset's images; (1, 0) where there are none."""
+    keys = Image.everything.filter(dataset=dataset).order_by("pk").values_list("pk", flat=True)
+    first, last = keys.first(), keys.last()
+    return (first, last) if first is not None and last is not None else (1, 0)
 
 
 def drop_bands_without_prediction(*, dataset: Dataset, model_version: ModelVersion) -> None:

@@ -72,6 +72,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "item",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="quarantine",
+                        to="labeling.reviewitem",
+                    ),
+                ),
+                (
                     "escalation",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT,

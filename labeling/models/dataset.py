@@ -74,6 +74,7 @@ class Dataset(models.Model):
     blind_share = models.FloatField(default=0)
     golden_rate = models.FloatField(default=0)
     triage_hours = models.PositiveIntegerField(default=24)
+    grouped_up_to = models.PositiveBigIntegerField(default=0, help_text="Near duplicates were sought to this image.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

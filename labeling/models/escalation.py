@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from labeling.models.image import Image
+from labeling.models.review import ReviewItem
 
 
 class EscalationState(models.TextChoices):
@@ -45,9 +46,13 @@ class Escalation(models.Model):
 
 
 class Quarantine(models.Model):
-    """An image in quarantine: `models.visible` leaves it out everywhere, because of this row."""
+    """An image in quarantine: `models.visible` leaves it out everywhere, because of this row.
+
+    `item` is the image's review item, if it is ranked; repeated here so that hiding it takes no join.
+    """
 
     image = models.OneToOneField(Image, on_delete=models.PROTECT, primary_key=True, related_name="quarantine")
+    item = models.OneToOneField(ReviewItem, on_delete=models.PROTECT, null=True, related_name="quarantine")
     escalation = models.ForeignKey(Escalation, on_delete=models.PROTECT, related_name="quarantined")
 
     def __str__(self) -> str:

@@ -326,23 +326,39 @@ def _band_all(dataset: Dataset, policy: Policy, reporter: RunReporter) -> int:
         or before.model_version_id != policy.model_version_id
         or not definition_of(before).scores_like(definition)
     ):
-        return _score_all(dataset, policy, definition, reporter)
+        return _score_all(dataset, policy, definition, reporter, first=before is None)
     reporter.stage("moving the thresholds")
     with transaction.atomic():
         hold_bands(dataset)
-        changed = move_thresholds(dataset=dataset, safe_up_to=definition.safe_up_to, adult_from=definition.adult_from)
+        changed = move_thresholds(
+            dataset=dataset,
+            safe_up_to=definition.safe_up_to,
+            adult_from=definition.adult_from,
+            advance=reporter.advance,
+        )
         put_in_force(policy=policy)
     return changed
 
 
-def _score_all(dataset: Dataset, policy: Policy, definition: PolicyDefinition, reporter: RunReporter) -> int:
-    """Compute every image's scores from its probabilities, then write them and the bands in one transaction."""
+def _score_all(
+    dataset: Dataset, policy: Policy, definition: PolicyDefinition, reporter: RunReporter, *, first: bool
+) -> int:
+    """Compute every image's scores from its probabilities, then write them and the bands in one transaction.
+
+    A `first` policy's bands are read by nobody before it is in force: they are written a page at a time, so that
+    others can write in between.
+    """
     newest = Prediction.everything.aggregate(newest=Max("pk"))["newest"] or 0
     stored = Prediction.everything.filter(image__dataset=dataset, model_version=policy.model_version)
     reporter.stage("adding up probabilities", stored.count())
     pages: list[NewBands] = []
+    changed = 0
     for page in _pages(dataset, policy.model_version):
-        pages.append(_banded(policy, definition, page))
+        bands = _banded(policy, definition, page)
+        if first:
+            changed += write_bands(dataset=dataset, bands=bands)
+        else:
+            pages.append(bands)
         reporter.advance(len(page))
     reporter.stage("writing bands", sum(map(len, pages)))
     with transaction.atomic():
@@ -350,7 +366,6 @@ def _score_all(dataset: Dataset, policy: Policy, definition: PolicyDefinition, r
         # What was scored while the others were added up; nobody scores more until this ends.
         late = stored.filter(pk__gt=newest).values_list("image_id", "probabilities")
         pages.append(_banded(policy, definition, [(image, bytes(vector)) for image, vector in late]))
-        changed = 0
         for bands in pages:
             changed += write_bands(dataset=dataset, bands=bands)
             reporter.advance(len(bands))

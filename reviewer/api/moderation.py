@@ -15,6 +15,7 @@ from labeling.models import Dataset, Scope
 from labeling.pipeline.filing import file_picture, filed_before
 from labeling.pipeline.moderating import Moderated, Moderator, blurred, moderator_of
 from labeling.pipeline.serving import Busy
+from labeling.tasks import keep_groups_fresh
 from reviewer.api.auth import Caller, Token
 from reviewer.api.fetching import fetch_picture
 from reviewer.api.problems import Problem, problem_of
@@ -58,6 +59,8 @@ class _Work:
             before = filed_before(self.dataset, picture)
             return before.pk if before else None
         filed = file_picture(self.dataset, picture, moderated.predicted, source=self.source, label=self.label)
+        if filed.new:
+            keep_groups_fresh(self.dataset)
         return filed.image.pk if filed.image else None
 
 

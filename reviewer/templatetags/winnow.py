@@ -103,6 +103,12 @@ def percent(share: float | None) -> str:
 
 
 @register.filter
+def score(number: float) -> str:
+    """A score or a threshold without zeros that say nothing: 0.2, 0.995."""
+    return f"{number:g}"
+
+
+@register.filter
 def share_of(part: int, whole: int) -> str:
     return percent(part / whole) if whole else "–"
 

@@ -73,6 +73,29 @@ def test_it_stops_at_the_first_threshold_that_fails_whatever_comes_after() -> No
     assert widest(sample, thresholds, most=0.005).threshold == 0.1
 
 
+def test_the_threshold_that_was_drawn_for_has_a_chance_of_its_own() -> None:
+    """An unlucky beginning does not end it: two errors among the first 400, and none in the next 1,600."""
+    random = np.random.default_rng(4)
+    score = np.concatenate([random.random(400) * 0.1, 0.1 + random.random(1_600) * 0.3])
+    wrong = np.zeros(2_000, dtype=np.int64)
+    wrong[:2] = WRONG
+    sample = DrawnImages(score, random.random(2_000), wrong)
+    assert widest(sample, STEPS, most=0.01).threshold is None
+    aimed = widest(sample, STEPS, most=0.01, aim=0.4)
+    assert aimed.threshold is not None
+    assert aimed.threshold >= 0.4
+    assert aimed.at_most == at_most(2_000, 2, confidence=0.975)
+
+
+def test_so_few_answers_that_only_the_aim_can_pass_have_the_whole_chance_there() -> None:
+    score = np.linspace(0.001, 0.2, 299)
+    sample = DrawnImages(score, np.random.default_rng(1).random(299), np.zeros(299, dtype=np.int64))
+    promise = widest(sample, STEPS, most=0.01, aim=0.2)
+    assert promise.threshold is not None
+    assert promise.threshold >= 0.2
+    assert promise.at_most == at_most(299, 0, confidence=0.95)
+
+
 def test_nothing_is_promised_on_too_few_answers() -> None:
     promise = widest(drawn(597), STEPS, most=0.005)
     assert (promise.threshold, promise.at_most) == (None, None)
