@@ -124,7 +124,7 @@ def _rows(winnow: "Service", flask: "Service", requests: Sequence[bytes], bulk: 
             "/predict, 32 clients, processor time a request",
             f"{mine:.1f} ms",
             "",
-            f"Flask {other:.1f} ms, {other / mine:.1f} ×; other programs on the machine do not change this",
+            f"Flask {other:.1f} ms, {other / mine:.1f} ×; other programs on the machine change this little",
         ),
         Row(
             "/predict, 32 clients, of the scorer's rate from files",
