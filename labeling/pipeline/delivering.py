@@ -12,7 +12,7 @@ import time
 from functools import cache
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import close_old_connections, connection
 from django.utils.crypto import salted_hmac
 
 from labeling.actions.reports import add_webhook, book_try, claim_due, queue_decisions
@@ -61,15 +61,16 @@ def deliver_due() -> int:
 
 
 def deliver_until(stop: threading.Event) -> threading.Thread:
-    """Deliver in a thread of its own until `stop` is set. A database that does not answer is asked again later."""
+    """Deliver in a thread of its own until `stop` is set; what fails is logged and tried again."""
 
     def go_on() -> None:
         while not stop.wait(LOOK_SECONDS):
             try:
                 close_old_connections()
                 deliver_due()
-            except DatabaseError:
-                logger.exception("Webhooks wait: the database does not answer.")
+            except Exception:
+                # Most likely the database. Nobody looks after this thread, so it goes on whatever it was.
+                logger.exception("Webhooks wait; they are tried again in a moment.")
                 connection.close()
         connection.close()
 

@@ -176,7 +176,9 @@ def test_every_setting_is_in_the_readme() -> None:
     assert {name for name in named if f"| `{name}` |" not in README} == set()
 
 
-@pytest.mark.parametrize(("name", "value"), [("DEBUG", "maybe"), ("CLAIM_LEASE_SECONDS", "soon")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("DEBUG", "maybe"), ("CLAIM_LEASE_SECONDS", "soon"), ("API_FETCH", "http://a.example/")]
+)
 def test_a_wrong_setting_is_refused_at_start(name: str, value: str, tmp_path: Path) -> None:
     environment = os.environ | {
         "WINNOW_HOME": str(tmp_path),
