@@ -81,7 +81,7 @@ SAFE_UP_TO, ADULT_FROM = 0.2, 0.8
 AT_ONCE = 20_000
 """Up to so many images a policy is applied while the person waits; above that by the worker."""
 
-PAGE = 20_000
+PAGE = 50_000
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from labeling.models import QueueOrder
 from labeling.queries import overview as queries
 from labeling.queries.audits import audit_state
 from labeling.queries.counts import KEEPER
+from labeling.queries.policies import band_counts, policy_in_force
 from labeling.queries.runs import latest_runs
 from reviewer import charts
 from reviewer.http import PersonRequest
@@ -32,6 +33,7 @@ def overview(request: PersonRequest, slug: str) -> HttpResponse:
             "audit": audit_state(access.dataset),
             "pictures": KEEPER.counted(("pictures", *part), lambda: charts.pictures(access.dataset)).value,
             "orders": QueueOrder.choices,
+            "bands": band_counts(access.dataset) if policy_in_force(access.dataset) else None,
             "runs": runs,
         },
     )

@@ -294,7 +294,7 @@ def test_the_deciding_keys_save_what_the_help_panel_says(sit: Sit, weather: Weat
 
     desk.page.keyboard.press("?")
     told = {kbd.strip() for kbd in desk.page.locator("#help kbd").all_inner_texts()}
-    deciding = {"1", "3", "Enter", "K", "U", "X", "S", "Z", "Esc", "?"}
+    deciding = {"1", "3", "Enter", "K", "U", "X", "S", "E", "Z", "Esc", "?"}
     assert told == deciding | {"←", "→", "Space", "B", "+", "−", "Shift", "G", "H", "D", "N", "I"}
 
 

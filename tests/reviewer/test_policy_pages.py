@@ -202,3 +202,9 @@ def test_an_outsider_sees_nothing(scored: Dataset, as_outsider: Client) -> None:
     assert as_outsider.get(PAGE).status_code == 404
     assert as_outsider.post(SAVE, sent()).status_code == 404
     assert as_outsider.post(DRAW, {}).status_code == 404
+
+
+def test_the_overview_leads_to_the_unknown_band(scored: Dataset, as_owner: Client) -> None:
+    assert "unknown band" not in text(as_owner.get("/d/looks/"))
+    as_owner.post(SAVE, sent())
+    assert '<a href="/d/looks/triage/">5</a> <small>50 %</small>' in text(as_owner.get("/d/looks/"))

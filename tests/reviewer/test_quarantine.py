@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from labeling.actions.bulk import decide_group
 from labeling.actions.claims import hold_claims
 from labeling.actions.escalations import escalate
+from labeling.actions.tokens import make_token
 from labeling.actions.verdicts import record_verdict
 from labeling.models import (
     AuditImage,
@@ -38,6 +40,7 @@ from labeling.models import (
     Role,
     Run,
     RunKind,
+    Scope,
     VerdictKind,
 )
 from labeling.pipeline.cutting import cut_release
@@ -263,13 +266,16 @@ def walk(secret: Secret, person: Person, *, post: bool) -> Iterator[tuple[str, s
     """(what was asked, what it named, status, answer) of everything that a person can ask."""
     desk = Desk(person)
     for url, numbered in urls(secret):
-        for query in ("",) if numbered else QUERIES:
+        for query in ("",) if numbered or not url.startswith("/d/") else QUERIES:
             status, answer = desk.ask("GET", url + query)
             yield f"GET {url}{query}", f"{url}{query}", status, answer
             if status == 405:
                 break
         for kind, body in bodies(secret) if post else ():
-            yield (f"POST {url} {kind}", f"{url} {body}", *desk.ask("POST", url, kind, body))
+            status, answer = desk.ask("POST", url, kind, body)
+            yield f"POST {url} {kind}", f"{url} {body}", status, answer
+            if status == 405:
+                break
 
 
 @pytest.fixture
@@ -278,6 +284,7 @@ def boss(db: None) -> Person:
     return Person.objects.create(username="boss", is_superuser=True, is_staff=True)
 
 
+@pytest.mark.slow
 def test_before_it_is_escalated_the_walk_finds_it_in_many_places(secret: Secret, teammate: Person) -> None:
     asked = {
         what.split("?")[0].removeprefix("GET ")
@@ -297,6 +304,7 @@ def test_before_it_is_escalated_the_walk_finds_it_in_many_places(secret: Secret,
     assert any(url.startswith("/runs/") for url in asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["boss", "teammate"])
 def test_no_url_shows_it_to_anybody_without_the_permission(
     secret: Secret, who: str, boss: Person, teammate: Person, caplog: pytest.LogCaptureFixture
@@ -313,13 +321,63 @@ def test_no_url_shows_it_to_anybody_without_the_permission(
             caplog.clear()
             if found := secret.shown_in(answer, asked=named) + secret.shown_in(log, asked=named):
                 shown[what] = found
-            # 503 is how the API says that there is no model to ask, or no worker.
-            if status >= 500 and status != 503:
+            if status >= 500 and status != 503:  # the API says so while it has no model or no worker
                 failed[what] = status
     assert shown == {}
     assert failed == {}
     assert opened & {str(secret.file), str(secret.thumbnail)} == set()
     assert Quarantine.objects.filter(image=IMAGE).exists()
+
+
+def test_nobody_can_tell_it_from_an_image_that_never_was(secret: Secret, boss: Person) -> None:
+    hide(secret)
+    desk = Desk(boss)
+    differing: dict[str, tuple[int, int]] = {}
+    compared = 0
+    for url, _ in urls(secret):
+        for number in (IMAGE, ITEM):
+            if f"/{number}/" not in url:
+                continue
+            never = url.replace(str(number), "111222333")
+            asked = [("GET", "", None), *(("POST", kind, body) for kind, body in bodies(secret))]
+            for method, kind, body in asked:
+                status, answer = desk.ask(method, url, kind, body)
+                other_status, other = desk.ask(method, never, kind, body)
+                compared += 1
+                if status != other_status or _plain(answer, number) != _plain(other, 111222333):
+                    differing[f"{method} {url} {kind}"] = (status, other_status)
+    assert compared > 50
+    assert differing == {}
+
+
+def _plain(answer: bytes, number: int) -> str:
+    """An answer without the number that was asked about, and without what is made anew for each answer."""
+    return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}|\b\w{64}\b", "", answer.decode().replace(str(number), ""))
+
+
+def test_a_program_with_every_scope_learns_nothing_of_it(secret: Secret) -> None:
+    hide(secret)
+    _, text = make_token(dataset=secret.image.dataset, name="shop", scopes=list(Scope.values))
+    client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {text}"})
+    sent: list[dict[str, Any]] = [
+        {"kind": "false_negative", "reason": "it is harmful", "image_id": IMAGE},
+        {"kind": "false_positive", "sha256": secret.image.sha256},
+        {"urls": ["https://nowhere.example/a.jpg"]},
+    ]
+    statuses = set()
+    for url, numbered in urls(secret):
+        if numbered or url.startswith("/d/"):
+            continue
+        for body in sent:
+            for query in ("", "?dataset=looks&keep=all"):
+                with transaction.atomic():
+                    response = client.post(url + query, json.dumps(body), content_type="application/json")
+                    answer = everything_in(response)
+                    transaction.set_rollback(True)
+                assert secret.shown_in(answer, asked=f"{url} {body}") == [], url
+                statuses.add((url, response.status_code))
+    assert ("/reports", 404) in statuses
+    assert not [found for found in statuses if found[1] == 500]
 
 
 def test_nobody_but_the_authorised_reaches_the_restricted_area(
