@@ -131,26 +131,22 @@ def hold_bands(dataset: Dataset) -> None:
     Dataset.objects.select_for_update().get(pk=dataset.pk)
 
 
-def write_bands(*, dataset: Dataset, bands: NewBands) -> int:
-    """Write or rewrite the bands of images; how many have another one than before. Call it with `hold_bands`."""
+def count_changed(*, dataset: Dataset, bands: NewBands) -> int:
+    """How many of these images have another band stored, or none."""
     keys = bands.image_id.tolist()
     if not keys:
         return 0
-    rows = zip(
-        keys,
-        repeat(dataset.pk),
-        bands.unsafe.tolist(),
-        bands.adult.tolist(),
-        bands.held.tolist(),
-        bands.band.tolist(),
-        bands.draw.tolist(),
-        strict=False,
-    )
     stored = ImageBand.everything.filter(dataset=dataset, image_id__gte=min(keys), image_id__lte=max(keys))
-    with transaction.atomic(), connection.cursor() as cursor:
-        before = dict(stored.values_list("image_id", "band"))
-        cursor.executemany(_WRITE_BAND, list(rows))
+    before = dict(stored.values_list("image_id", "band"))
     return sum(before.get(image) != band for image, band in zip(keys, bands.band.tolist(), strict=True))
+
+
+def write_bands(*, dataset: Dataset, bands: NewBands) -> None:
+    """Write or rewrite the bands of images. Call it with `hold_bands`."""
+    columns = (bands.unsafe, bands.adult, bands.held, bands.band, bands.draw)
+    rows = zip(bands.image_id.tolist(), repeat(dataset.pk), *(column.tolist() for column in columns), strict=False)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(_WRITE_BAND, list(rows))
 
 
 def move_thresholds(

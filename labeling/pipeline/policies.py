@@ -25,6 +25,7 @@ from inference.risk_control import draws_of
 from labeling.actions.policies import (
     CHUNK,
     NewBands,
+    count_changed,
     drop_bands_without_prediction,
     hold_bands,
     move_thresholds,
@@ -326,7 +327,7 @@ def _band_all(dataset: Dataset, policy: Policy, reporter: RunReporter) -> int:
         or before.model_version_id != policy.model_version_id
         or not definition_of(before).scores_like(definition)
     ):
-        return _score_all(dataset, policy, definition, reporter, first=before is None)
+        return _score_all(dataset, policy, definition, reporter, before)
     reporter.stage("moving the thresholds")
     with transaction.atomic():
         hold_bands(dataset)
@@ -341,12 +342,12 @@ def _band_all(dataset: Dataset, policy: Policy, reporter: RunReporter) -> int:
 
 
 def _score_all(
-    dataset: Dataset, policy: Policy, definition: PolicyDefinition, reporter: RunReporter, *, first: bool
+    dataset: Dataset, policy: Policy, definition: PolicyDefinition, reporter: RunReporter, before: Policy | None
 ) -> int:
     """Compute every image's scores from its probabilities, then write them and the bands in one transaction.
 
-    A `first` policy's bands are read by nobody before it is in force: they are written a page at a time, so that
-    others can write in between.
+    Without a policy in force `before`, nobody reads the bands yet: they are written a page at a time, so that others
+    can write in between.
     """
     newest = Prediction.everything.aggregate(newest=Max("pk"))["newest"] or 0
     stored = Prediction.everything.filter(image__dataset=dataset, model_version=policy.model_version)
@@ -355,8 +356,9 @@ def _score_all(
     changed = 0
     for page in _pages(dataset, policy.model_version):
         bands = _banded(policy, definition, page)
-        if first:
-            changed += write_bands(dataset=dataset, bands=bands)
+        changed += count_changed(dataset=dataset, bands=bands)
+        if before is None:
+            write_bands(dataset=dataset, bands=bands)
         else:
             pages.append(bands)
         reporter.advance(len(page))
@@ -367,9 +369,10 @@ def _score_all(
         late = stored.filter(pk__gt=newest).values_list("image_id", "probabilities")
         pages.append(_banded(policy, definition, [(image, bytes(vector)) for image, vector in late]))
         for bands in pages:
-            changed += write_bands(dataset=dataset, bands=bands)
+            write_bands(dataset=dataset, bands=bands)
             reporter.advance(len(bands))
-        drop_bands_without_prediction(dataset=dataset, model_version=policy.model_version)
+        if before is None or before.model_version_id != policy.model_version_id:
+            drop_bands_without_prediction(dataset=dataset, model_version=policy.model_version)
         put_in_force(policy=policy)
     return changed
 

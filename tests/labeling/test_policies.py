@@ -209,6 +209,19 @@ def test_other_sums_are_added_up_anew_and_keep_each_images_draw(scored: Dataset)
     assert list(band_differences()) == []
 
 
+def test_a_model_of_another_taxonomy_decides_by_its_own_classes(db: None) -> None:
+    dataset = make_dataset(taxonomy="binary")
+    images = add_images(dataset, 3)
+    five = a_model(make_dataset("five"))
+    score_images(dataset, images, adult_scores(0.1, 0.5, 0.9), five)
+    policy = ensure_policy(dataset)
+    assert policy.definition["adult"] == ["hentai", "porn", "sexy"]
+    assert bands(dataset) == ["safe", "unknown", "adult"]
+    item = ReviewItem.objects.get(dataset=dataset)
+    assert item.suggested_class_id == item.given_class_id
+    assert list(band_differences()) == []
+
+
 def test_a_rule_that_asks_for_people_makes_an_image_unknown(scored: Dataset) -> None:
     policy = with_default(scored, rules=(ClassRule("porn", 0.9, Action.REVIEW),))
     assert bands(scored)[-2:] == ["adult", "unknown"]
