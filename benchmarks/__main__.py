@@ -3,6 +3,7 @@
 import argparse
 
 from benchmarks import (
+    api,
     duplicates,
     end_to_end,
     estimation,
@@ -25,6 +26,7 @@ SUITES = {
     "ray": ray_engine.run,
     "pages": pages.run,
     "keypress": keypress.run,
+    "api": api.run,
     "policy": policy.run,
 }
 

@@ -53,6 +53,20 @@ def access_dataset(person: Person | AnonymousUser, slug: str, *roles: Role) -> D
     return DatasetAccess(dataset, role, senior)
 
 
+def access_escalations(person: Person | AnonymousUser) -> Person:
+    """The person, if they may see and decide what is in quarantine.
+
+    The permission is a flag of its own: no role in a dataset brings it, and being a superuser does not either. Running
+    a machine is no reason to see what may be illegal, and whoever sees it is to be named beforehand.
+
+    Raises:
+        Http404: they may not; for them there is no such page.
+    """
+    if not isinstance(person, Person) or not person.is_active or not person.escalations:
+        raise Http404("No such page.")
+    return person
+
+
 def role_in(person: Person, dataset: Dataset) -> Role | None:
     """The person's role in the dataset, None for an outsider; a superuser is an admin everywhere."""
     return _standing(person, dataset)[0]

@@ -13,7 +13,11 @@ LabelingError                  a sentence for people: what was expected, what wa
 ├── Conflict                   the item moved on: another verdict, an expired claim, a replayed key
 │   └── ClaimLost              the claim expired or belongs to somebody else
 ├── ReleaseRefused             a cut that would not be clean (leaks, conflicts), with the images
-└── ExportRefused              a target or source that cannot be trusted
+├── ExportRefused              a target or source that cannot be trusted
+└── Coded                      with a word for programs
+    ├── TokenRefused           an API token that is missing, wrong, expired, too weak or too busy
+    ├── AddressRefused         a URL that may not be reached; nothing was sent there
+    └── DeliveryFailed         a host that was allowed, but did not do its part
 """
 
 from collections.abc import Callable, Iterable
@@ -73,6 +77,26 @@ class ReleaseRefused(LabelingError):
 
 
 class ExportRefused(LabelingError):
+    pass
+
+
+class Coded(LabelingError):
+    """A refusal that programs read too: `code` is one lower-case word with underscores."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class TokenRefused(Coded):
+    pass
+
+
+class AddressRefused(Coded):
+    pass
+
+
+class DeliveryFailed(Coded):
     pass
 
 

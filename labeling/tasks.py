@@ -9,8 +9,10 @@ from django_tasks import task
 from labeling.actions.runs import dead_runs, queue_run
 from labeling.errors import LabelingError, RunStopped
 from labeling.models import Consensus, Dataset, ModelVersion, Person, QueueOrder, Release, Run, RunKind, RunState
+from labeling.queries.alike import groups_are_behind
 from labeling.queries.answers import skills_are_behind
 from labeling.queries.audits import estimate_is_behind
+from labeling.queries.policies import policy_in_force
 from labeling.queries.ranking import ranking_is_behind
 
 logger = logging.getLogger(__name__)
@@ -94,6 +96,27 @@ def refresh_reliability(dataset_pk: int) -> str:
     from labeling.pipeline.agreement import refresh_skills
 
     return f"{refresh_skills(Dataset.objects.get(pk=dataset_pk))} people"
+
+
+@task()
+def group_arrivals(dataset_pk: int) -> str:
+    """Find the near duplicates of images that came since the last time, so that they are settled together."""
+    from labeling.pipeline.grouping import group_duplicates
+    from labeling.pipeline.ordering import represent
+
+    dataset = Dataset.objects.get(pk=dataset_pk)
+    policy = policy_in_force(dataset)
+    if policy is None or not groups_are_behind(dataset):
+        return "nothing new"
+    groups = group_duplicates(dataset, policy.model_version)
+    represent(dataset)
+    return f"{groups} groups"
+
+
+def keep_groups_fresh(dataset: Dataset) -> None:
+    """Have near duplicates grouped again when enough images came to triage: one, or a fifth of a percent of many."""
+    if policy_in_force(dataset) is not None and groups_are_behind(dataset):
+        group_arrivals.enqueue(dataset.pk)
 
 
 def keep_skills_fresh(dataset: Dataset) -> None:

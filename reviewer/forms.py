@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django import forms
 from django.db.models import QuerySet
 from django.http import QueryDict
+from django.utils import timezone
 
 from labeling.actions.bulk import MOST_VERDICTS
+from labeling.actions.tokens import MOST_PER_MINUTE, PER_MINUTE
 from labeling.actions.triage import MOST_HOURS
 from labeling.actions.verdicts import Shown
 from labeling.actions.wellness import Wishes
@@ -21,6 +24,7 @@ from labeling.models import (
     ImageSize,
     Person,
     QueueOrder,
+    Scope,
     ShieldStyle,
     TaxonomyClass,
     VerdictKind,
@@ -325,6 +329,49 @@ class GoldenForm(forms.Form):
         return str(text).splitlines()
 
 
+class TokenForm(forms.Form):
+    """A new API token."""
+
+    name = forms.CharField(
+        max_length=100,
+        label="Used by",
+        help_text="The product or person that calls.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices, label="May", widget=forms.CheckboxSelectMultiple, initial=[Scope.PREDICT, Scope.MODERATE]
+    )
+    per_minute = forms.IntegerField(
+        min_value=1,
+        max_value=MOST_PER_MINUTE,
+        initial=PER_MINUTE,
+        label="Calls a minute, at most",
+        widget=forms.NumberInput(attrs={"autocomplete": "off"}),
+    )
+    days = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=36500,
+        label="Expires after days",
+        help_text="Empty: never.",
+        widget=forms.NumberInput(attrs={"autocomplete": "off"}),
+    )
+
+    def expires_at(self) -> datetime | None:
+        """Only after `is_valid()`."""
+        days = self.cleaned_data["days"]
+        return timezone.now() + timedelta(days=days) if days else None
+
+
+class WebhookForm(forms.Form):
+    url = forms.CharField(
+        max_length=2000,
+        label="Address",
+        help_text="Is sent a JSON object for each reported image that people have decided.",
+        widget=forms.URLInput(attrs={"autocomplete": "off", "placeholder": "https://"}),
+    )
+
+
 class KeyForm(forms.Form):
     """A request that is harmless to repeat: its key was made when the page was."""
 
@@ -428,6 +475,7 @@ class KeysForm(forms.Form):
         "u": "unsure",
         "x": "exclude",
         "s": "skip, not now",
+        "e": "escalate",
         "z": "undo; with Shift, redo",
         "g": "guideline",
         "b": "blur on and off",

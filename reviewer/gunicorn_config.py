@@ -6,8 +6,8 @@ from django.conf import settings
 
 from labeling.management.parent import end_with_parent
 
-workers = 2
-threads = 4
+workers = settings.WEB_PROCESSES
+threads = settings.WEB_THREADS
 worker_tmp_dir = str(settings.WINNOW_HOME)
 loglevel = "warning"
 

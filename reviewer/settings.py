@@ -16,6 +16,8 @@ import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from labeling.outbound.rules import OutboundRule
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -40,9 +42,25 @@ def env_int(name: str, default: int, *, least: int = 0) -> int:
     return int(text)
 
 
+def available_cores() -> int:
+    """Cores this process may run on, which in a container can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def env_list(name: str, default: list[str]) -> list[str]:
     text = os.environ.get(name, "").strip()
     return [part.strip() for part in text.split(",") if part.strip()] if text else default
+
+
+def env_outbound(name: str) -> OutboundRule:
+    text = os.environ.get(name, "").strip()
+    try:
+        return OutboundRule.parse(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{name} must be off, or a comma-separated list of public, host, host:port and networks such as "
+            f"10.0.0.0/8, but it is {text!r}: {error}"
+        ) from error
 
 
 WINNOW_HOME = Path(os.environ.get("WINNOW_HOME") or BASE_DIR / "var").expanduser().resolve()
@@ -93,6 +111,7 @@ INSTALLED_APPS = [
     "django_tasks",
     "django_tasks_db",
     "csp",
+    "ninja",
     "labeling",
     "reviewer",
 ]
@@ -100,6 +119,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "reviewer.api.middleware.ApiAnswers",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -219,8 +239,25 @@ WHITENOISE_USE_FINDERS = DEBUG
 
 # How long a reviewer holds an image before it goes back to the queue.
 CLAIM_LEASE_SECONDS = env_int("CLAIM_LEASE_SECONDS", 600, least=5)
+# How long our copies of an escalated image are kept, unless it is under legal hold.
+ESCALATION_RETENTION_DAYS = env_int("ESCALATION_RETENTION_DAYS", 365, least=1)
 # An image with more pixels than this is refused before it is decoded.
 MAX_IMAGE_PIXELS = env_int("MAX_IMAGE_PIXELS", 100_000_000, least=1)
+
+# The web server's processes and their threads. Threads that wait for the model are cheap, and there are more of them
+# than requests may wait (API_WAITING): pages are served however busy the API is.
+WEB_PROCESSES = env_int("WEB_PROCESSES", 2, least=1)
+WEB_THREADS = env_int("WEB_THREADS", 32, least=4)
+# Requests that may wait for the model in each process; further ones are answered 503. Empty: what leaves pages room.
+API_WAITING = env_int("API_WAITING", WEB_THREADS * 3 // 4)
+API_INTERPRETERS = max(1, available_cores() // WEB_PROCESSES)
+API_MODEL = os.environ.get("API_MODEL", "").strip() or "nsfwjs-mobilenet-v2"
+API_ANONYMOUS = env_bool("API_ANONYMOUS", False)
+API_MAX_BODY_MB = env_int("API_MAX_BODY_MB", 32, least=1)
+# As many as `POST /batch` takes at once.
+DATA_UPLOAD_MAX_NUMBER_FILES = 256
+API_FETCH = env_outbound("API_FETCH")
+API_WEBHOOKS = env_outbound("API_WEBHOOKS")
 
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "").strip().upper() or "INFO"
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:

@@ -2,12 +2,15 @@
 
 from django.urls import path
 
+from reviewer import api
 from reviewer.views import (
     adjudicate,
     audit,
     bulk,
     datasets,
     duplicates,
+    escalate,
+    escalations,
     explorer,
     focus,
     grid,
@@ -15,6 +18,7 @@ from reviewer.views import (
     me,
     overview,
     policy,
+    programs,
     releases,
     review,
     runs,
@@ -41,11 +45,23 @@ urlpatterns = [
     path("runs/<int:pk>/", runs.run, name="run"),
     path("runs/<int:pk>/progress/", runs.progress, name="run_progress"),
     path("runs/<int:pk>/stop/", runs.stop, name="run_stop"),
+    path("escalations/", escalations.escalations, name="escalations"),
+    path("escalations/<int:pk>/", escalations.case, name="escalation"),
+    path("escalations/<int:pk>/vote/", escalations.vote, name="escalation_vote"),
+    path("escalations/<int:pk>/hold/", escalations.hold, name="escalation_hold"),
+    path("escalations/<int:pk>/look/", escalations.look, name="escalation_look"),
+    path("escalations/<int:pk>/file/", escalations.case_file, name="escalation_file"),
     path("d/<slug:slug>/", overview.overview, name="overview"),
+    path("d/<slug:slug>/escalate/", escalate.escalate, name="escalate"),
     path("d/<slug:slug>/score/", runs.score, name="score"),
     path("d/<slug:slug>/find-issues/", runs.find_issues, name="find_issues"),
     path("d/<slug:slug>/settings/", settings.settings, name="settings"),
     path("d/<slug:slug>/settings/quality/", settings.quality, name="settings_quality"),
+    path("d/<slug:slug>/programs/", programs.programs, name="programs"),
+    path("d/<slug:slug>/programs/tokens/", programs.make, name="programs_make"),
+    path("d/<slug:slug>/programs/tokens/<int:pk>/revoke/", programs.revoke, name="programs_revoke"),
+    path("d/<slug:slug>/programs/webhooks/", programs.tell, name="programs_tell"),
+    path("d/<slug:slug>/programs/webhooks/<int:pk>/stop/", programs.stop, name="programs_stop"),
     path("d/<slug:slug>/rerank/", runs.rerank, name="rerank"),
     path("d/<slug:slug>/order/", runs.order_queue, name="order_queue"),
     path("d/<slug:slug>/review/", review.review, name="review"),
@@ -103,6 +119,7 @@ urlpatterns = [
     path("d/<slug:slug>/releases/", releases.releases, name="releases"),
     path("d/<slug:slug>/releases/cut/", releases.cut, name="release_cut"),
     path("d/<slug:slug>/releases/<int:pk>/export/", releases.export, name="release_export"),
+    path("", api.urls),
 ]
 
 handler400 = "reviewer.views.errors.bad_request"

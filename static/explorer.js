@@ -48,6 +48,14 @@ async function show(link) {
 document.addEventListener("keydown", (event) => {
   const key = plainKey(event);
   if (key === "a") form?.querySelector("[data-select-all]")?.click();
+  if (key === "e") {
+    // The ticked ones; else the one in focus; else the one that is open beside them.
+    const ask = form?.querySelector("[data-keys=e]");
+    const own = document.activeElement?.closest("li")?.querySelector("input[name=image]");
+    if (ask && own && !boxesOf(form).some((box) => box.checked)) own.checked = true;
+    if (ask && boxesOf(form).some((box) => box.checked)) ask.click();
+    else document.querySelector("#detail [data-escalate]")?.click();
+  }
   if (key === "/") {
     event.preventDefault();
     filters.open = true;

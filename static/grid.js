@@ -1,4 +1,4 @@
-// The grid by keyboard: arrows and Space choose, Enter settles the page, R reveals while held.
+// The grid by keyboard: arrows and Space choose, Enter settles the page, E escalates one, R reveals while held.
 
 import { meaningOf } from "./keys.js";
 import { announce, boxesOf, plainKey, watchSelection } from "./selection.js";
@@ -30,6 +30,7 @@ document.addEventListener("keydown", (event) => {
   const key = plainKey(event);
   if (key === "r") return reveal(true);
   if (key === "b") return toggleShield();
+  if (key === "e") return document.activeElement?.closest("li")?.querySelector("[data-escalate]")?.click();
   const onControl = event.target instanceof Element && event.target.closest("a, button, summary");
   if (!key || (key === "enter" && onControl)) return;
   const button = document.querySelector(`[data-keys~="${CSS.escape(key)}"]`);

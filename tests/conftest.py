@@ -14,9 +14,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_counted() -> None:
-    """Tests share keys: what one of them counted slowly must not be shown to the next."""
+def everything_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine any count is slow, and would be kept beyond what a test changes next."""
     KEEPER.forget()
+    monkeypatch.setattr(KEEPER, "keeps", False)
 
 
 @pytest.fixture

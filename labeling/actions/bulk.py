@@ -153,7 +153,7 @@ def newest_undos(verdicts: Sequence[Verdict]) -> list[Chain]:
     while by_newest:
         keys, found = list(by_newest), {}
         for start in range(0, len(keys), CHUNK):
-            for undo in Verdict.objects.filter(undoes__in=keys[start : start + CHUNK]):
+            for undo in Verdict.everything.filter(undoes__in=keys[start : start + CHUNK]):
                 origin = by_newest[undo.undoes_id or 0]
                 chains[origin] = Chain(chains[origin].verdict, undo, chains[origin].undos + 1)
                 found[undo.pk] = origin
@@ -354,7 +354,7 @@ def settle_page(
         act = _settle(dataset, reviewer, ours, label, key) if ours else None
         Claim.objects.filter(item__in=[item.pk for item in ours]).delete()
         Claim.objects.filter(item__in=shown, reviewer=reviewer).delete()
-    return SettledPage(act, len(ours), len(wanted) - len(ours))
+    return SettledPage(act, len(ours), len(set(selected)) - len(ours))
 
 
 def _settle(

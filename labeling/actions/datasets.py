@@ -5,7 +5,7 @@ from django.db.models import Max
 from django.utils.text import slugify
 
 from labeling.errors import UnknownDataset, WrongUsage, nearest
-from labeling.models import Dataset, Taxonomy, TaxonomyClass
+from labeling.models import Dataset, Image, Taxonomy, TaxonomyClass
 from labeling.taxonomies import TaxonomySpec
 
 
@@ -80,7 +80,7 @@ def dataset_for_import(slug: str, spec: TaxonomySpec) -> Dataset:
         dataset, _ = Dataset.objects.select_related("taxonomy").get_or_create(
             slug=slug, defaults={"title": slug.replace("-", " ").capitalize(), "taxonomy": taxonomy}
         )
-        if dataset.taxonomy_id != taxonomy.pk and not dataset.images.exists():
+        if dataset.taxonomy_id != taxonomy.pk and not Image.everything.filter(dataset=dataset).exists():
             # An import that could use nothing leaves the name, but nothing that depends on its taxonomy.
             dataset.taxonomy = taxonomy
             dataset.save(update_fields=["taxonomy"])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from labeling.actions.escalations import one_at_a_time, quarantine_known_bytes
 from labeling.errors import WrongUsage
 from labeling.importers.records import ImageRecord
 from labeling.models import Dataset, Image, ImageRoot, Source
@@ -31,7 +32,7 @@ class Measured:
 
 
 def add_images(*, dataset: Dataset, root: ImageRoot, images: Sequence[tuple[ImageRecord, int, Measured]]) -> int:
-    """Add a chunk of new images, all or none.
+    """Add a chunk of new images, all or none; those with bytes that are in quarantine go there at once.
 
     Args:
         images: the record, the primary key of its given class, and its facts; paths that are new below the root.
@@ -40,7 +41,8 @@ def add_images(*, dataset: Dataset, root: ImageRoot, images: Sequence[tuple[Imag
         return 0
     with transaction.atomic():
         sources = {name: _source(dataset, name) for name in sorted({record.source for record, _, _ in images})}
-        Image.objects.bulk_create(
+        one_at_a_time()
+        added = Image.objects.bulk_create(
             Image(
                 dataset=dataset,
                 root=root,
@@ -53,6 +55,7 @@ def add_images(*, dataset: Dataset, root: ImageRoot, images: Sequence[tuple[Imag
             )
             for record, class_pk, facts in images
         )
+        quarantine_known_bytes(added)
     return len(images)
 
 
@@ -91,8 +94,11 @@ def move_root(*, dataset: Dataset, old: str, new: str) -> ImageRoot:
         return root
 
 
-def set_duplicate_groups(*, dataset: Dataset, centres: Mapping[int, int | None]) -> int:
+def set_duplicate_groups(*, dataset: Dataset, centres: Mapping[int, int | None], up_to: int) -> int:
     """Set the near-duplicate group of images (image pk → pk of the group's centre, None for an image alone).
+
+    Args:
+        up_to: the newest image that was looked at.
 
     Returns:
         how many images changed their group.
@@ -105,6 +111,7 @@ def set_duplicate_groups(*, dataset: Dataset, centres: Mapping[int, int | None])
     ]
     with transaction.atomic():
         Image.objects.bulk_update(changed, ["duplicate_group"], batch_size=500)
+        Dataset.objects.filter(pk=dataset.pk).update(grouped_up_to=up_to)
     return len(changed)
 
 

@@ -17,6 +17,7 @@ from labeling.models import (
     BandSample,
     Claim,
     Dataset,
+    Image,
     ImageBand,
     ItemState,
     ModelVersion,
@@ -36,7 +37,7 @@ CHUNK = 2000
 NOTE_LENGTH = 300
 
 # Items of these runs are there for what the run found or drew, whatever the band.
-_KEPT_KINDS = (RunKind.FIND_ISSUES, RunKind.RERANK, RunKind.BAND_SAMPLE)
+_KEPT_KINDS = (RunKind.FIND_ISSUES, RunKind.RERANK, RunKind.BAND_SAMPLE, RunKind.REPORT)
 
 # Behind everything that a ranking places, the riskiest first.
 _PLACE = 10.0
@@ -135,7 +136,7 @@ def count_changed(*, dataset: Dataset, bands: NewBands) -> int:
     keys = bands.image_id.tolist()
     if not keys:
         return 0
-    stored = ImageBand.objects.filter(dataset=dataset, image_id__gte=min(keys), image_id__lte=max(keys))
+    stored = ImageBand.everything.filter(dataset=dataset, image_id__gte=min(keys), image_id__lte=max(keys))
     before = dict(stored.values_list("image_id", "band"))
     return sum(before.get(image) != band for image, band in zip(keys, bands.band.tolist(), strict=True))
 
@@ -168,17 +169,17 @@ def move_thresholds(
 
 
 def _image_numbers(dataset: Dataset) -> tuple[int, int]:
-    """The lowest and the highest primary key of the dataset's images; (1, 0) where there are none."""
-    keys = dataset.images.order_by("pk").values_list("pk", flat=True)
+    """The lowest and the highest primary key of all the dataset's images; (1, 0) where there are none."""
+    keys = Image.everything.filter(dataset=dataset).order_by("pk").values_list("pk", flat=True)
     first, last = keys.first(), keys.last()
     return (first, last) if first is not None and last is not None else (1, 0)
 
 
 def drop_bands_without_prediction(*, dataset: Dataset, model_version: ModelVersion) -> None:
     """Remove the bands of images that this model version has not scored."""
-    scored = Prediction.objects.filter(image=OuterRef("image_id"), model_version=model_version)
+    scored = Prediction.everything.filter(image=OuterRef("image_id"), model_version=model_version)
     with transaction.atomic():
-        ImageBand.objects.filter(~Exists(scored), dataset=dataset).delete()
+        ImageBand.everything.filter(~Exists(scored), dataset=dataset).delete()
 
 
 def put_in_force(*, policy: Policy) -> None:

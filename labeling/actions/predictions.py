@@ -74,8 +74,10 @@ def drop_predictions_without_embedding(*, dataset: Dataset, model_version: Model
     They are scored again. Nothing that people decided depends on them.
     """
     with transaction.atomic():
-        lost = Prediction.objects.filter(image__dataset=dataset, model_version=model_version, embedding_row__gte=rows)
+        lost = Prediction.everything.filter(
+            image__dataset=dataset, model_version=model_version, embedding_row__gte=rows
+        )
         if (policy := policy_in_force(dataset)) and policy.model_version_id == model_version.pk:
-            ImageBand.objects.filter(image__in=lost.values("image")).delete()
+            ImageBand.everything.filter(image__in=lost.values("image")).delete()
         dropped, _ = lost.delete()
     return dropped

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from labeling.errors import NothingToDo
-from labeling.models import Dataset, Image, Release, ReleaseEntry, Run
+from labeling.models import Dataset, Image, Quarantine, Release, ReleaseEntry, Run
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,12 @@ def freeze_release(
     Raises:
         NothingToDo: the last release holds exactly the same.
     """
-    digest = content_hash(entries)
     with transaction.atomic():
         Dataset.objects.select_for_update().get(pk=dataset.pk)
+        # What was escalated since the entries were chosen.
+        hidden = set(Quarantine.objects.filter(image__dataset=dataset).values_list("image", flat=True))
+        entries = [entry for entry in entries if entry.image_id not in hidden]
+        digest = content_hash(entries)
         last = dataset.releases.first()
         if last is not None and last.content_hash == digest:
             raise NothingToDo(
@@ -98,6 +101,6 @@ def freeze_release(
 def _next_version(last: Release | None, entries: Sequence[NewEntry]) -> tuple[int, int]:
     if last is None:
         return 1, 0
-    before: dict[str, Any] = dict(last.entries.values_list("sha256", "split"))
+    before: dict[str, Any] = dict(ReleaseEntry.everything.filter(release=last).values_list("sha256", "split"))
     moved = any(before.get(entry.sha256, entry.split) != entry.split for entry in entries)
     return (last.major + 1, 0) if moved else (last.major, last.minor + 1)

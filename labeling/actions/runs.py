@@ -69,7 +69,7 @@ class RunReporter:
 
     def refuse(self, path: str, code: str, reason: str) -> None:
         """Record a file that could not be used; the run goes on."""
-        RunRefusal.objects.update_or_create(
+        RunRefusal.everything.update_or_create(
             run=self.run, path=_shortened(path), code=code[:40], defaults={"reason": reason[:500]}
         )
 

@@ -13,6 +13,7 @@ from itertools import groupby
 from django.db.models import F
 
 from labeling.models import (
+    NO_DECISIONS,
     Consensus,
     Dataset,
     FilledSlot,
@@ -86,12 +87,15 @@ def fold(given_class_id: int, verdicts: Iterable[Verdict]) -> Standing:
     A verdict that decides by itself, or that was the only one wanted, settles the image; the last one does. Where more
     are wanted, the last verdict of each person counts once there are enough, by the rule that the newest verdict or
     `ask` names: the image is then settled or disputed. Until something settles the image, and again after a `reopen`,
-    an `ask` or an unsure verdict, its label stays where it was.
+    an `ask` or an unsure verdict, its label stays where it was. An `escalate` changes nothing: an image that is
+    released from quarantine is what it was before.
     """
     label_id, excluded = given_class_id, False
     standing = Standing(given_class_id, False, ItemState.OPEN, None)
     counted: list[Verdict] = []
     for verdict in standing_verdicts(verdicts):
+        if verdict.kind == VerdictKind.ESCALATE:
+            continue
         if verdict.kind == VerdictKind.REOPEN:
             counted = []
             standing = Standing(label_id, excluded, ItemState.OPEN, standing.deciding)
@@ -111,7 +115,7 @@ def people_who_count(verdicts: Iterable[Verdict]) -> set[int]:
     for verdict in standing_verdicts(verdicts):
         if verdict.kind == VerdictKind.REOPEN:
             latest = {}
-        elif verdict.kind != VerdictKind.ASK:
+        elif verdict.kind not in NO_DECISIONS:
             latest[verdict.reviewer_id] = verdict.kind
     return {reviewer for reviewer, kind in latest.items() if kind != VerdictKind.UNSURE}
 
@@ -220,11 +224,11 @@ def standings_of(dataset: Dataset) -> dict[int, Standing]:
 
 def append_verdict(image: Image, verdict: Verdict) -> Verdict:
     # The row lock keeps two verdicts on one image from folding past each other (PostgreSQL; SQLite has one writer).
-    Image.objects.select_for_update().get(pk=image.pk)
+    Image.everything.select_for_update().get(pk=image.pk)
     verdict.save(force_insert=True)
-    standing = fold(image.given_class_id, Verdict.objects.filter(image=image).order_by("id"))
-    Image.objects.filter(pk=image.pk).update(current_class_id=standing.current_class_id, excluded=standing.excluded)
-    ReviewItem.objects.filter(image=image).update(state=standing.state, missing=standing.missing)
+    standing = fold(image.given_class_id, Verdict.everything.filter(image=image).order_by("id"))
+    Image.everything.filter(pk=image.pk).update(current_class_id=standing.current_class_id, excluded=standing.excluded)
+    ReviewItem.everything.filter(image=image).update(state=standing.state, missing=standing.missing)
     _fill_slots({image.pk: standing})
     return verdict
 
@@ -235,10 +239,10 @@ def append_verdicts(verdicts: Sequence[Verdict]) -> None:
         part = verdicts[start : start + CHUNK]
         keys = sorted({verdict.image_id for verdict in part})
         given = dict(
-            Image.objects.select_for_update().filter(pk__in=keys).order_by("pk").values_list("pk", "given_class_id")
+            Image.everything.select_for_update().filter(pk__in=keys).order_by("pk").values_list("pk", "given_class_id")
         )
         Verdict.objects.bulk_create(part)
-        of_images = Verdict.objects.filter(image__in=keys).order_by("image_id", "id")
+        of_images = Verdict.everything.filter(image__in=keys).order_by("image_id", "id")
         standings = {
             image_id: fold(given[image_id], of_image)
             for image_id, of_image in groupby(list(of_images), key=lambda verdict: verdict.image_id)
@@ -249,19 +253,19 @@ def append_verdicts(verdicts: Sequence[Verdict]) -> None:
             by_label[standing.current_class_id, standing.excluded].append(image_id)
             by_state[standing.state, standing.missing].append(image_id)
         for (class_id, excluded), images in by_label.items():
-            Image.objects.filter(pk__in=images).update(current_class_id=class_id, excluded=excluded)
+            Image.everything.filter(pk__in=images).update(current_class_id=class_id, excluded=excluded)
         for (state, missing), images in by_state.items():
-            ReviewItem.objects.filter(image__in=images).update(state=state, missing=missing)
+            ReviewItem.everything.filter(image__in=images).update(state=state, missing=missing)
         _fill_slots(standings)
 
 
 def _fill_slots(standings: Mapping[int, Standing]) -> None:
     """Write who has given a verdict that counts, of images that are not settled."""
-    FilledSlot.objects.filter(item__image__in=list(standings)).delete()
+    FilledSlot.everything.filter(item__image__in=list(standings)).delete()
     waiting = [image_id for image_id, standing in standings.items() if standing.filled]
     if not waiting:
         return
-    items = dict(ReviewItem.objects.filter(image__in=waiting).values_list("image_id", "pk"))
+    items = dict(ReviewItem.everything.filter(image__in=waiting).values_list("image_id", "pk"))
     FilledSlot.objects.bulk_create(
         FilledSlot(item_id=items[image_id], slot=one.slot, reviewer_id=one.reviewer_id, verdict_id=one.verdict_id)
         for image_id in waiting

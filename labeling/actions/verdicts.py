@@ -28,6 +28,7 @@ from labeling.models import (
     GoldenAnswer,
     ItemState,
     Person,
+    Quarantine,
     ReviewItem,
     TaxonomyClass,
     Verdict,
@@ -36,6 +37,11 @@ from labeling.models import (
 
 # The version of the keys by which what is undone along with a verdict is told from what a person asked for.
 _DERIVED = 5
+
+_NOT_TAKEN_BACK = (
+    "An escalation is not taken back: only two authorised people release it, on the page Escalations. What you decided "
+    "before it can be taken back by looking back at it."
+)
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,11 @@ def record_verdict(
         kind, label = VerdictKind.KEEP, None
     with transaction.atomic():
         # The lock makes two people who decide at the same moment do it one after the other (SQLite has one writer).
-        locked = ReviewItem.objects.select_for_update().get(pk=item.pk)
-        repeated = Verdict.objects.filter(key=key).first() or _golden_before(key)
+        locked = ReviewItem.everything.select_for_update().get(pk=item.pk)
+        repeated = Verdict.everything.filter(key=key).first() or _golden_before(key)
         if repeated is not None:
             return _same_decision(repeated, item.image_id, reviewer, kind, label)
+        _check_there(item.image_id)
         claim = Claim.objects.filter(item=item, reviewer=reviewer).first()
         if claim is not None and claim.golden:
             claim.item = item
@@ -138,10 +145,11 @@ def adjudicate(
     if label is not None and label.pk == item.image.given_class_id:
         kind, label = VerdictKind.KEEP, None
     with transaction.atomic():
-        locked = ReviewItem.objects.select_for_update().get(pk=item.pk)
-        repeated = Verdict.objects.filter(key=key).first()
+        locked = ReviewItem.everything.select_for_update().get(pk=item.pk)
+        repeated = Verdict.everything.filter(key=key).first()
         if repeated is not None:
             return _same_decision(repeated, item.image_id, person, kind, label)
+        _check_there(item.image_id)
         if locked.state == ItemState.SETTLED:
             raise Conflict("This image was settled in the meantime; nothing was changed.")
         Claim.objects.filter(item=item, golden=False).delete()
@@ -199,6 +207,7 @@ def undo_last(*, dataset: Dataset, reviewer: Person, key: UUID) -> Verdict | Non
             .order_by("-id")
             .first()
         )
+        _check_no_escalation_since(dataset, reviewer, last, answer)
         if answer is not None and (last is None or answer.created_at > last.created_at):
             return _undo_golden(answer, reviewer, key)
         if last is None:
@@ -227,7 +236,7 @@ def undo_own(*, dataset: Dataset, reviewer: Person, undoes: UUID, key: UUID) -> 
             if answer.taken_back_at is not None:
                 raise Conflict("This verdict was taken back already.")
             return _undo_golden(answer, reviewer, key)
-        own = Verdict.objects.select_related("image", "bulk").filter(reviewer=reviewer, image__dataset=dataset)
+        own = Verdict.everything.select_related("image", "bulk").filter(reviewer=reviewer, image__dataset=dataset)
         verdict = own.filter(key=undoes).exclude(kind=VerdictKind.UNDO).first()
         return None if verdict is None else _undo_with_its_group(verdict, reviewer, key)
 
@@ -318,6 +327,34 @@ def _origin(undo: Verdict) -> tuple[Verdict, int]:
     return verdict, times
 
 
+def _check_there(image_id: int) -> None:
+    """Refuse what is about an image in quarantine, in words that do not say that it is there.
+
+    Asked after the item is locked, so that it sees an escalation which came first.
+    """
+    if Quarantine.objects.filter(image=image_id).exists():
+        raise ClaimLost("This image is no longer in the queue; your verdict was not needed and nothing was changed.")
+
+
+def _check_reversible(verdict: Verdict) -> None:
+    if verdict.kind == VerdictKind.ESCALATE:
+        raise Conflict(_NOT_TAKEN_BACK)
+    if Quarantine.objects.filter(image=verdict.image_id).exists():
+        raise Conflict("This image is no longer in this dataset's queue; nothing was taken back.")
+
+
+def _check_no_escalation_since(
+    dataset: Dataset, reviewer: Person, last: Verdict | None, answer: GoldenAnswer | None
+) -> None:
+    """Refuse to take back what came before an escalation, when the escalation is what the person did last."""
+    since = max((one.created_at for one in (last, answer) if one is not None), default=None)
+    escalated = Verdict.everything.filter(
+        reviewer=reviewer, image__dataset=dataset, kind=VerdictKind.ESCALATE, image__quarantine__isnull=False
+    )
+    if (escalated.filter(created_at__gte=since) if since else escalated).exists():
+        raise Conflict(_NOT_TAKEN_BACK)
+
+
 def undo_verdict(*, verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:
     """Take one verdict back by appending an undo; an item that waits for a verdict again is given to this person.
 
@@ -328,6 +365,7 @@ def undo_verdict(*, verdict: Verdict, reviewer: Person, key: UUID) -> Verdict:
         Conflict: it was taken back already, a later verdict stands on it, or somebody else holds the item.
     """
     with transaction.atomic():
+        _check_reversible(verdict)
         (chain,) = newest_undos([verdict])
         if not chain.stands:
             raise Conflict("This verdict was taken back already.")
@@ -407,7 +445,7 @@ def review_separately(*, item: ReviewItem) -> int:
 
 def _check_kind(item: ReviewItem, kind: VerdictKind, label: TaxonomyClass | None) -> None:
     if kind in NO_DECISIONS:
-        raise WrongUsage("Expected keep, relabel, exclude or unsure; undo, ask and reopen are not verdicts on an item.")
+        raise WrongUsage("Expected keep, relabel, exclude or unsure; undo, ask, reopen and escalate are none.")
     check_label(item.dataset, kind, label)
 
 
@@ -418,7 +456,7 @@ def _answer(item: ReviewItem, kind: VerdictKind, label: TaxonomyClass | None) ->
 
 
 def _golden_before(key: UUID) -> Verdict | None:
-    answer = GoldenAnswer.objects.filter(key=key).first()
+    answer = GoldenAnswer.everything.filter(key=key).first()
     return _as_verdict(answer) if answer else None
 
 
@@ -436,10 +474,10 @@ def _as_verdict(answer: GoldenAnswer) -> Verdict:
 
 def _undone_before(key: UUID, reviewer: Person) -> Verdict | None:
     """What this key did before; a repeated request does nothing more."""
-    verdict = Verdict.objects.filter(key=key, reviewer=reviewer).first()
+    verdict = Verdict.everything.filter(key=key, reviewer=reviewer).first()
     if verdict is not None:
         return verdict
-    answer = GoldenAnswer.objects.filter(Q(taken_back_key=key) | Q(put_back_key=key), reviewer=reviewer).first()
+    answer = GoldenAnswer.everything.filter(Q(taken_back_key=key) | Q(put_back_key=key), reviewer=reviewer).first()
     return Verdict(image_id=answer.image_id, reviewer=reviewer, kind=VerdictKind.UNDO, key=key) if answer else None
 
 

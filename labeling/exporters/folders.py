@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,24 @@ from labeling.exporters.rows import ExportHead, ExportRow, Missing
 
 HEAD_NAME = "winnow.json"
 MANIFEST_NAME = "manifest.csv"
+IN_QUARANTINE = "in_quarantine"
+_WITHHELD = "This image of the release is in quarantine now, so it was left out; the release itself stays as it is."
 _COLUMNS = ["file", *(field.name for field in fields(ExportRow) if field.name not in {"source", "extension"})]
 
 
 def export_folders(
-    head: ExportHead, rows: Iterable[ExportRow], target: Path, *, advance: Callable[[], None] | None = None
+    head: ExportHead,
+    rows: Iterable[ExportRow],
+    target: Path,
+    *,
+    advance: Callable[[], None] | None = None,
+    withheld: Callable[[], Sequence[ExportRow]] = tuple,
 ) -> list[Missing]:
     """Copy a release into class folders; constant memory, resumable, atomic.
 
     Args:
         advance: called after each image.
+        withheld: what must not be exported now; asked before the first image and after the last.
 
     Returns:
         the images that could not be written because their source file is gone or changed. The export is complete
@@ -37,8 +45,14 @@ def export_folders(
     Raises:
         ExportRefused: the target holds something else, or cannot be written.
     """
+    left_out = withheld()
     exported = finished_export(head, target)
     if exported is not None:
+        if holds_any(target, left_out):
+            raise ExportRefused(
+                f"{target} was exported before an image of it went into quarantine, and still holds it. Delete that "
+                "folder, and export again: the image is then left out."
+            )
         return exported
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportRefused(
@@ -47,7 +61,12 @@ def export_folders(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".{target.name}.{head.content_hash[:12]}.partial"
     try:
-        missing = _write(head, rows, partial, advance)
+        missing = _write(head, rows, partial, advance, left_out)
+        if len(withheld()) > len(left_out):
+            raise ExportRefused(
+                "An image of this release went into quarantine while it was exported, so nothing was put in place. Run "
+                "the same export again: it leaves the image out."
+            )
         if target.exists():
             target.rmdir()
         partial.rename(target)
@@ -70,15 +89,29 @@ def finished_export(head: ExportHead, target: Path) -> list[Missing] | None:
         return None
 
 
+def holds_any(target: Path, rows: Iterable[ExportRow]) -> bool:
+    """Whether the files of some of these rows lie in an export."""
+    return any((target / row.file).exists() for row in rows)
+
+
 def _write(
-    head: ExportHead, rows: Iterable[ExportRow], partial: Path, advance: Callable[[], None] | None
+    head: ExportHead,
+    rows: Iterable[ExportRow],
+    partial: Path,
+    advance: Callable[[], None] | None,
+    withheld: Sequence[ExportRow],
 ) -> list[Missing]:
     # Every class has a folder in every split, also when it is empty: a trainer that reads folders then sees the
     # same class list everywhere.
     for split in head.splits:
         for name in head.classes:
             (partial / split / name).mkdir(parents=True, exist_ok=True)
-    missing: list[Missing] = []
+    missing = [
+        Missing(f"(in quarantine, {number})", IN_QUARANTINE, _WITHHELD) for number in range(1, len(withheld) + 1)
+    ]
+    for row in withheld:
+        # An export that died may have written it before it went into quarantine.
+        (partial / row.file).unlink(missing_ok=True)
     manifest = partial / f".{MANIFEST_NAME}.partial"
     with manifest.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS)

@@ -14,4 +14,9 @@ class Migration(migrations.Migration):
             name="triage_hours",
             field=models.PositiveIntegerField(default=24),
         ),
+        migrations.AddField(
+            model_name="dataset",
+            name="grouped_up_to",
+            field=models.PositiveBigIntegerField(default=0, help_text="Near duplicates were sought to this image."),
+        ),
     ]

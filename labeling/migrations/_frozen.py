@@ -26,6 +26,7 @@ POLICY = Frozen(
     ("dataset_id", "version", "model_version_id", "definition", "note", "created_by_id"),
 )
 BULK_ACTION = Frozen("labeling_bulkaction", "bulk actions are append-only; record a revert instead")
+ESCALATION_EVENT = Frozen("labeling_escalationevent", "the log of escalations is append-only")
 
 
 def freeze(editor: BaseDatabaseSchemaEditor, frozen: Sequence[Frozen]) -> None:

@@ -2,12 +2,20 @@
 
 from labeling.models.audit import AuditImage, AuditSample
 from labeling.models.dataset import Consensus, Dataset, ImageRoot, Membership, Person, QueueOrder, Role, Source
+from labeling.models.escalation import (
+    Escalation,
+    EscalationEvent,
+    EscalationEventKind,
+    EscalationState,
+    Quarantine,
+)
 from labeling.models.golden import GoldenAnswer, GoldenImage, ReviewerSkill
 from labeling.models.image import SPLITS, Image, Split
 from labeling.models.issue import IssueKind, LabelIssue
 from labeling.models.policy import BandName, BandSample, ImageBand, Policy
 from labeling.models.prediction import EnsembleMember, FoldPrediction, ModelVersion, Prediction
 from labeling.models.release import Release, ReleaseEntry
+from labeling.models.report import Delivery, Report, ReportKind, Webhook
 from labeling.models.review import (
     NO_DECISIONS,
     BulkAction,
@@ -22,11 +30,14 @@ from labeling.models.review import (
 )
 from labeling.models.run import Run, RunKind, RunRefusal, RunState
 from labeling.models.taxonomy import Taxonomy, TaxonomyClass
+from labeling.models.token import ApiToken, Scope, WorkerBeat
+from labeling.models.visible import visible, visible_items
 from labeling.models.wellness import Comfort, Exposure, ImageSize, ShieldStyle
 
 __all__ = [
     "NO_DECISIONS",
     "SPLITS",
+    "ApiToken",
     "AuditImage",
     "AuditSample",
     "BandName",
@@ -37,7 +48,12 @@ __all__ = [
     "Comfort",
     "Consensus",
     "Dataset",
+    "Delivery",
     "EnsembleMember",
+    "Escalation",
+    "EscalationEvent",
+    "EscalationEventKind",
+    "EscalationState",
     "Exposure",
     "FilledSlot",
     "FoldPrediction",
@@ -55,9 +71,12 @@ __all__ = [
     "Person",
     "Policy",
     "Prediction",
+    "Quarantine",
     "QueueOrder",
     "Release",
     "ReleaseEntry",
+    "Report",
+    "ReportKind",
     "ReviewItem",
     "ReviewerSkill",
     "Role",
@@ -65,6 +84,7 @@ __all__ = [
     "RunKind",
     "RunRefusal",
     "RunState",
+    "Scope",
     "ShieldStyle",
     "Skip",
     "Source",
@@ -73,4 +93,8 @@ __all__ = [
     "TaxonomyClass",
     "Verdict",
     "VerdictKind",
+    "Webhook",
+    "WorkerBeat",
+    "visible",
+    "visible_items",
 ]

@@ -8,6 +8,7 @@ from django.db import models
 from labeling.models.dataset import Dataset
 from labeling.models.image import Image
 from labeling.models.run import Run
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class AuditSample(models.Model):
@@ -48,6 +49,9 @@ class AuditImage(models.Model):
     stratum = models.SmallIntegerField()
     risk = models.FloatField()
     place = models.PositiveIntegerField(null=True)
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [

@@ -27,6 +27,7 @@ class Person(AbstractUser):
     theme = models.CharField(max_length=10, choices=theme_choices, default=Theme.SYSTEM)
     shield = models.BooleanField(default=True, help_text="Blur and grey images of harmful classes until revealed.")
     keys = models.JSONField(default=dict, blank=True)
+    escalations = models.BooleanField(default=False, help_text="May see and decide what is in quarantine.")
 
 
 class QueueOrder(models.TextChoices):
@@ -73,6 +74,7 @@ class Dataset(models.Model):
     blind_share = models.FloatField(default=0)
     golden_rate = models.FloatField(default=0)
     triage_hours = models.PositiveIntegerField(default=24)
+    grouped_up_to = models.PositiveBigIntegerField(default=0, help_text="Near duplicates were sought to this image.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

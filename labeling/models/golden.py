@@ -10,6 +10,7 @@ from labeling.models.dataset import Dataset
 from labeling.models.image import Image
 from labeling.models.review import VerdictKind, verdict_kind_choices
 from labeling.models.taxonomy import TaxonomyClass
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class GoldenImage(models.Model):
@@ -20,6 +21,9 @@ class GoldenImage(models.Model):
     label = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, null=True, related_name="+")
     added_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     added_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     def __str__(self) -> str:
         return f"golden image {self.image_id}"
@@ -44,6 +48,9 @@ class GoldenAnswer(models.Model):
     taken_back_at = models.DateTimeField(null=True)
     taken_back_key = models.UUIDField(null=True, unique=True)
     put_back_key = models.UUIDField(null=True, unique=True)
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -6,6 +6,7 @@ from django.db import models
 
 from labeling.models.dataset import Dataset, ImageRoot, Source
 from labeling.models.taxonomy import TaxonomyClass
+from labeling.models.visible import Everything, VisibleImages
 
 
 class Split(models.TextChoices):
@@ -56,6 +57,9 @@ class Image(models.Model):
         help_text="The group's centre.",
     )
     imported_at = models.DateTimeField(auto_now_add=True)
+
+    objects = VisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [

@@ -7,6 +7,7 @@ from django.db import models
 from labeling.models.image import Image
 from labeling.models.run import Run
 from labeling.models.taxonomy import TaxonomyClass
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class IssueKind(models.TextChoices):
@@ -15,6 +16,7 @@ class IssueKind(models.TextChoices):
     SPLIT_LEAK = "split_leak", "split leak"
     OUTLIER = "outlier", "outlier"
     IMAGE_QUALITY = "image_quality", "image quality"
+    REPORT = "report", "report by a product"
 
 
 def issue_kind_choices() -> list[tuple[str, str]]:
@@ -30,6 +32,9 @@ class LabelIssue(models.Model):
     label_quality = models.FloatField(null=True, help_text="0..1, low = likely wrong.")
     suggested_class = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, null=True, related_name="+")
     reason = models.CharField(max_length=300)
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["kind", "image"], name="issue_kind_image")]

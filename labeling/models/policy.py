@@ -8,6 +8,7 @@ from django.db import models
 from labeling.models.dataset import Dataset
 from labeling.models.image import Image
 from labeling.models.prediction import ModelVersion
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class BandName(models.TextChoices):
@@ -61,6 +62,9 @@ class ImageBand(models.Model):
     held = models.BooleanField()
     band = models.CharField(max_length=10, choices=band_choices)
     draw = models.FloatField()
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         indexes: ClassVar = [

@@ -7,6 +7,7 @@ from django.db import models
 from labeling.models.image import Image
 from labeling.models.run import Run
 from labeling.models.taxonomy import Taxonomy
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class ModelVersion(models.Model):
@@ -47,6 +48,9 @@ class Prediction(models.Model):
     predicted_index = models.PositiveSmallIntegerField()
     confidence = models.FloatField()
     embedding_row = models.PositiveBigIntegerField()
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [
@@ -95,6 +99,9 @@ class FoldPrediction(models.Model):
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="fold_predictions")
     fold = models.PositiveSmallIntegerField()
     probabilities = models.BinaryField()
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [

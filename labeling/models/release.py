@@ -10,6 +10,7 @@ from labeling.models.image import SPLITS, Image
 from labeling.models.review import Verdict
 from labeling.models.run import Run
 from labeling.models.taxonomy import TaxonomyClass
+from labeling.models.visible import Everything, OfVisibleImages
 
 
 class Release(models.Model):
@@ -51,6 +52,9 @@ class ReleaseEntry(models.Model):
     label = models.ForeignKey(TaxonomyClass, on_delete=models.PROTECT, related_name="+")
     verdict = models.ForeignKey(Verdict, on_delete=models.PROTECT, null=True, related_name="+")
     label_quality = models.FloatField(null=True)
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [

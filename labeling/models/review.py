@@ -12,6 +12,7 @@ from labeling.models.dataset import Consensus, Dataset, consensus_choices
 from labeling.models.image import Image
 from labeling.models.run import Run
 from labeling.models.taxonomy import TaxonomyClass
+from labeling.models.visible import Everything, OfVisibleImages, OfVisibleItems, VisibleItems
 
 
 class ItemState(models.TextChoices):
@@ -59,6 +60,9 @@ class ReviewItem(models.Model):
     missing = models.PositiveSmallIntegerField(null=True)
     represented_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="represents")
     stands_alone = models.BooleanField(default=False, help_text="A person said that it is unlike its group.")
+
+    objects = VisibleItems()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [
@@ -110,6 +114,9 @@ class Claim(models.Model):
     golden = models.BooleanField(default=False, help_text="Asked to measure the person; changes no label.")
     claimed_at = models.DateTimeField(default=timezone.now)
 
+    objects = OfVisibleItems()
+    everything = Everything()
+
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["item", "slot"], name="claim_slot_once", condition=Q(golden=False)),
@@ -132,6 +139,9 @@ class FilledSlot(models.Model):
     reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     verdict = models.ForeignKey("Verdict", on_delete=models.CASCADE, related_name="+")
 
+    objects = OfVisibleItems()
+    everything = Everything()
+
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["item", "slot"], name="filled_slot_once"),
@@ -148,6 +158,9 @@ class Skip(models.Model):
     item = models.ForeignKey(ReviewItem, on_delete=models.CASCADE, related_name="skips")
     reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     until = models.DateTimeField()
+
+    objects = OfVisibleItems()
+    everything = Everything()
 
     class Meta:
         constraints: ClassVar = [
@@ -166,9 +179,10 @@ class VerdictKind(models.TextChoices):
     UNDO = "undo", "undo"
     ASK = "ask", "ask more people"
     REOPEN = "reopen", "reopen"
+    ESCALATE = "escalate", "escalate"
 
 
-NO_DECISIONS = (VerdictKind.UNDO, VerdictKind.ASK, VerdictKind.REOPEN)
+NO_DECISIONS = (VerdictKind.UNDO, VerdictKind.ASK, VerdictKind.REOPEN, VerdictKind.ESCALATE)
 """What stands in the log beside what people decided about the images."""
 
 
@@ -230,7 +244,7 @@ class Verdict(models.Model):
     how many verdicts the image wanted, how they become one, whether the person was a senior, whether this verdict
     decides by itself whatever others said, and by class (and "0" for exclude) how probable this answer of this person
     is where that class is right. An `ask` says that `wanted` verdicts are wanted from then on; after a `reopen` the
-    verdicts before it no longer count.
+    verdicts before it no longer count. An `escalate` says nothing about the label; it put the image into quarantine.
     """
 
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="verdicts")
@@ -251,6 +265,9 @@ class Verdict(models.Model):
     alone = models.BooleanField(default=False)
     evidence = models.JSONField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfVisibleImages()
+    everything = Everything()
 
     class Meta:
         ordering: ClassVar = ["id"]

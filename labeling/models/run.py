@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from labeling.models.dataset import Dataset
+from labeling.models.visible import Everything, VisibleRefusals
 
 
 class RunKind(models.TextChoices):
@@ -20,6 +21,8 @@ class RunKind(models.TextChoices):
     EXPORT = "export", "export"
     POLICY = "policy", "apply a policy"
     BAND_SAMPLE = "band_sample", "draw a sample of a band"
+    API = "api", "receive images by the API"
+    REPORT = "report", "take reports of mistakes"
 
 
 def run_kind_choices() -> list[tuple[str, str]]:
@@ -77,6 +80,9 @@ class RunRefusal(models.Model):
     path = models.CharField(max_length=4096)
     code = models.CharField(max_length=40)
     reason = models.CharField(max_length=500)
+
+    objects = VisibleRefusals()
+    everything = Everything()
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -30,7 +30,9 @@ from labeling.actions.runs import Listener, RunReporter, running
 from labeling.actions.standing import standings_of
 from labeling.errors import NothingToDo, WrongUsage
 from labeling.models import (
+    NO_DECISIONS,
     SPLITS,
+    AuditImage,
     AuditSample,
     BulkKind,
     Dataset,
@@ -234,7 +236,9 @@ def _draw(dataset: Dataset, half_width: float, reporter: RunReporter, person: Pe
 
 def _extend(dataset: Dataset, half_width: float, reporter: RunReporter, person: Person | None) -> AuditSummary:
     sample = _sample(dataset)
-    kept = {row[0]: row[1:] for row in sample.images.values_list("image_id", "stratum", "risk", "place").iterator()}
+    # What is in quarantine keeps its place in the order.
+    whole = AuditImage.everything.filter(sample=sample)
+    kept = {row[0]: row[1:] for row in whole.values_list("image_id", "stratum", "risk", "place").iterator()}
     rows = _ranked(dataset)
     truth = _truth(dataset)
     reporter.stage("drawing", len(rows))
@@ -459,7 +463,7 @@ def _queue_verdicts(dataset: Dataset) -> Integers:
     """Of the queue's standing verdicts in order: 1 where the label was wrong, 0 where it was right."""
     kinds = (
         Verdict.objects.filter(image__dataset=dataset, undone_by__isnull=True, blind=False, shown_quality__isnull=False)
-        .exclude(kind__in=[VerdictKind.UNDO, VerdictKind.UNSURE])
+        .exclude(kind__in=[*NO_DECISIONS, VerdictKind.UNSURE])
         .order_by("id")
         .values_list("kind", flat=True)
     )

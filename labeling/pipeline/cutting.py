@@ -12,7 +12,7 @@ from labeling.actions.releases import NewEntry, freeze_release
 from labeling.actions.runs import Listener, RunReporter, running
 from labeling.actions.standing import fold, standings_of
 from labeling.errors import NothingToDo, ReleaseRefused, WrongUsage
-from labeling.models import SPLITS, Dataset, ItemState, Person, Release, Run, RunKind, RunState
+from labeling.models import SPLITS, Dataset, ItemState, Person, Quarantine, Release, Run, RunKind, RunState
 from labeling.pipeline.grouping import group_duplicates
 
 DEFAULT_RATIOS = (80, 10, 10)
@@ -132,6 +132,7 @@ def _cut(
 
 def _candidates(dataset: Dataset, left_out: Counter[str]) -> list[_Candidate]:
     """Every image that may go in, with the label that its verdicts give it at this moment."""
+    left_out["in quarantine"] = Quarantine.objects.filter(image__dataset=dataset).count()
     names = dict(dataset.taxonomy.classes.values_list("pk", "name"))
     standings = standings_of(dataset)
     candidates = []

@@ -5,13 +5,16 @@ a crash leaves at most unnamed rows at the end, which the next chunk overwrites.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from django.conf import settings
-from django.db.models import Max
+from django.db.models import Max, QuerySet
+from filelock import FileLock
 
 from labeling.errors import LabelingError
 from labeling.models import Dataset, ModelVersion, Prediction
@@ -26,11 +29,30 @@ class EmbeddingFile:
         self.path = Path(settings.EMBEDDINGS_ROOT) / str(dataset.pk) / f"{model_version.pk}.f16"
         self._model_version = model_version
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other writers away until what is appended inside is named by predictions that are committed.
+
+        A run that scores and the web server, which files single images, may both be writing.
+        """
+        settings.LOCKS_ROOT.mkdir(parents=True, exist_ok=True)
+        with FileLock(settings.LOCKS_ROOT / f"embeddings-{self._dataset.pk}-{self._model_version.pk}.lock"):
+            there = self.whole_rows()
+            if self.__dict__.get("next_row") != there:
+                # Somebody else wrote since, or nobody at all. Looking at the last row alone is quick in a large file.
+                self.__dict__.pop("next_row", None)
+                if there and self._named().filter(embedding_row=there - 1).exists():
+                    self.__dict__["next_row"] = there
+            yield
+
+    def _named(self) -> QuerySet[Prediction]:
+        # Of images in quarantine too: their rows are kept.
+        return Prediction.everything.filter(image__dataset=self._dataset, model_version=self._model_version)
+
     @cached_property
     def next_row(self) -> int:
         """The first row that no prediction names."""
-        named = Prediction.objects.filter(image__dataset=self._dataset, model_version=self._model_version)
-        last = named.aggregate(last=Max("embedding_row"))["last"]
+        last = self._named().aggregate(last=Max("embedding_row"))["last"]
         return 0 if last is None else last + 1
 
     def append(self, rows: npt.NDArray[np.float16]) -> int:

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from labeling.actions.runs import Listener, running
 from labeling.errors import ExportRefused, WrongUsage
-from labeling.exporters.folders import export_folders, finished_export
+from labeling.exporters.folders import IN_QUARANTINE, export_folders, finished_export, holds_any
 from labeling.exporters.rows import ExportHead, ExportRow, Missing
 from labeling.importers.paths import unescape
-from labeling.models import SPLITS, Dataset, Person, Release, Run, RunKind, VerdictKind
+from labeling.models import SPLITS, Dataset, Person, Release, ReleaseEntry, Run, RunKind, VerdictKind
 
 _EXTENSIONS = {
     "JPEG": ".jpg",
@@ -64,7 +65,8 @@ def free_target(release: Release) -> Path:
     for number in itertools.count(1):
         suffix = "" if number == 1 else f"-{number}"
         target = Path(settings.EXPORTS_ROOT) / f"{release.dataset.slug}-{release.version}{suffix}"
-        if not target.exists() or finished_export(head, target) == []:
+        repeated = finished_export(head, target) == [] and not holds_any(target, _withheld(release))
+        if not target.exists() or repeated:
             return target
     raise AssertionError("unreachable: the numbers do not end")
 
@@ -78,7 +80,7 @@ def export_release(
     queued: Run | None = None,
     listener: Listener | None = None,
 ) -> ExportSummary:
-    """Write a release to a new folder. Repeating a finished export does nothing.
+    """Write a release to a new folder. Repeating a finished export does nothing. What is in quarantine is left out.
 
     Raises:
         ExportRefused: see the exporter.
@@ -101,7 +103,9 @@ def export_release(
         already = finished_export(head, target) is not None
         reporter.stage("already exported" if already else "copying images", total, done=total if already else 0)
         with closing(_rows(release)) as rows:
-            missing = FORMATS[export_format](head, rows, target, advance=reporter.advance)
+            missing = FORMATS[export_format](
+                head, rows, target, advance=reporter.advance, withheld=lambda: _withheld(release)
+            )
         for one in missing:
             reporter.refuse(one.original_path, one.code, one.reason)
         summary = ExportSummary(
@@ -109,7 +113,7 @@ def export_release(
             version=release.version,
             target=str(target),
             format=export_format,
-            written=total - len(missing),
+            written=total - sum(one.code != IN_QUARANTINE for one in missing),
             missing=tuple(missing),
         )
         reporter.run.summary = asdict(summary) | {"missing": len(missing)}
@@ -125,7 +129,7 @@ def _check_outside_sources(dataset: Dataset, target: Path) -> None:
 
 def _head(release: Release) -> ExportHead:
     taxonomy = release.dataset.taxonomy
-    present = set(release.entries.values_list("split", flat=True).distinct())
+    present = set(ReleaseEntry.everything.filter(release=release).values_list("split", flat=True).distinct())
     return ExportHead(
         dataset=release.dataset.slug,
         version=release.version,
@@ -137,8 +141,17 @@ def _head(release: Release) -> ExportHead:
 
 
 def _rows(release: Release) -> Generator[ExportRow, None, None]:
+    return _rows_of(release, release.entries.all())
+
+
+def _withheld(release: Release) -> list[ExportRow]:
+    """The images of the release that are in quarantine now."""
+    return list(_rows_of(release, ReleaseEntry.everything.filter(release=release, image__quarantine__isnull=False)))
+
+
+def _rows_of(release: Release, of: QuerySet[ReleaseEntry]) -> Generator[ExportRow, None, None]:
     model = str((release.issues_run.summary or {}).get("model", "")) if release.issues_run else ""
-    entries = release.entries.order_by("split", "label__index", "sha256").select_related(
+    entries = of.order_by("split", "label__index", "sha256").select_related(
         "image__root", "image__given_class", "label", "verdict__reviewer"
     )
     for entry in entries.iterator(chunk_size=1000):

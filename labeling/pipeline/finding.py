@@ -50,6 +50,8 @@ from labeling.pipeline.shapes import AT_MOST
 CHUNK = 1000
 SHOWN_CONFUSIONS = 12
 REASON_LENGTH = 300
+# What products reported is no finding of a run, and stays.
+FOUND_KINDS = tuple(kind for kind in IssueKind if kind != IssueKind.REPORT)
 LABEL_KINDS = (IssueKind.GIVEN_LABEL, IssueKind.DUPLICATE_CONFLICT, IssueKind.SPLIT_LEAK)
 _NUMBER_WORDS = {
     2: "two",
@@ -300,7 +302,7 @@ def _find(
             for one in judged.members
         ],
     )
-    drop_superseded_findings(dataset=dataset, run=reporter.run, kinds=LABEL_KINDS if again else tuple(IssueKind))
+    drop_superseded_findings(dataset=dataset, run=reporter.run, kinds=LABEL_KINDS if again else FOUND_KINDS)
     keep_first(dataset=dataset, suspected_anew=True)
     represented = represent(dataset)
     names = [known.name for known in classes]

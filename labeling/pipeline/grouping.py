@@ -21,6 +21,7 @@ def group_duplicates(dataset: Dataset, model: ModelVersion | None = None) -> int
     if not rows:
         return 0
     pks = [row[0] for row in rows]
+    newest = pks[-1]
     groups = group_near_duplicates(
         np.array([row[1] for row in rows], dtype=np.int64),
         np.array([row[2] for row in rows], dtype=np.int64),
@@ -30,7 +31,7 @@ def group_duplicates(dataset: Dataset, model: ModelVersion | None = None) -> int
     )
     sizes = np.bincount(groups, minlength=len(rows))
     centres = {pk: pks[group] if sizes[group] > 1 else None for pk, group in zip(pks, groups.tolist(), strict=True)}
-    set_duplicate_groups(dataset=dataset, centres=centres)
+    set_duplicate_groups(dataset=dataset, centres=centres, up_to=newest)
     return int((sizes > 1).sum())
 
 

@@ -1,5 +1,6 @@
 """Import: files in a folder → images of a dataset."""
 
+import hashlib
 import os
 import shlex
 import stat
@@ -8,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -24,8 +25,9 @@ from labeling.importers.folders import read_folder
 from labeling.importers.manifests import read_manifest
 from labeling.importers.paths import MAX_STORED_BYTES, escape_root, unescape
 from labeling.importers.records import Found, ImageRecord, Refusal
-from labeling.models import Dataset, ImageRoot, Person, Run, RunKind
+from labeling.models import Dataset, Image, ImageRoot, Person, Quarantine, Run, RunKind
 from labeling.pipeline.grouping import group_duplicates
+from labeling.queries.escalations import images_in_quarantine
 from labeling.taxonomies import TaxonomySpec
 
 CHUNK = 64
@@ -145,6 +147,7 @@ def _import(dataset: Dataset, plan: ImportPlan, reporter: RunReporter) -> Import
     for refusal in plan.refusals:
         reporter.refuse(refusal.path, refusal.code, refusal.reason)
     known = _known_files(root)
+    blocked = {one.sha256: one for one in images_in_quarantine()}
     # A resumed run does not try again what it refused before it died.
     tried = set(reporter.run.refusals.filter(code__in=_FILE_REFUSALS).values_list("path", flat=True))
     records = [record for record in plan.records if record.stored_path not in tried]
@@ -154,7 +157,7 @@ def _import(dataset: Dataset, plan: ImportPlan, reporter: RunReporter) -> Import
         for chunk in batched(records, CHUNK):
             new: list[tuple[ImageRecord, int, imports.Measured]] = []
             touched: dict[int, int] = {}
-            inspected = pool.map(lambda record: _inspect(record, known.get(record.stored_path)), chunk)
+            inspected = pool.map(lambda record: _inspect(record, known.get(record.stored_path), blocked), chunk)
             for record, outcome in zip(chunk, inspected, strict=True):
                 before = known.get(record.stored_path)
                 if isinstance(outcome, Refusal):
@@ -163,7 +166,7 @@ def _import(dataset: Dataset, plan: ImportPlan, reporter: RunReporter) -> Import
                     new.append((record, classes[record.label], outcome))
                 elif before is not None and outcome is not None:
                     touched[before.pk] = outcome.modified_ns
-                if before is not None and before.given_label != record.label:
+                if before is not None and not before.hidden and before.given_label != record.label:
                     reason = f"Imported as {before.given_label} before; a given label is never changed."
                     reporter.refuse(record.stored_path, "label_differs", reason)
             imports.touch_images(touched)
@@ -221,15 +224,27 @@ class _Known:
     modified_ns: int
     sha256: str
     given_label: str
+    hidden: bool
 
 
 def _known_files(root: ImageRoot) -> dict[str, _Known]:
-    rows = root.images.values_list("path", "pk", "byte_size", "modified_ns", "sha256", "given_class__name")
-    return {row[0]: _Known(*row[1:]) for row in rows.iterator()}
+    hidden = set(Quarantine.objects.filter(image__root=root).values_list("image", flat=True))
+    rows = Image.everything.filter(root=root).values_list(
+        "path", "pk", "byte_size", "modified_ns", "sha256", "given_class__name"
+    )
+    return {row[0]: _Known(*row[1:], hidden=row[1] in hidden) for row in rows.iterator()}
 
 
-def _inspect(record: ImageRecord, known: _Known | None) -> imports.Measured | Refusal | None:
-    """The facts of a file that is new or was touched, or why it is refused; None for one that is as it was."""
+def _inspect(
+    record: ImageRecord, known: _Known | None, blocked: Mapping[str, Image]
+) -> imports.Measured | Refusal | None:
+    """The facts of a file that is new or was touched, or why it is refused; None for one that is as it was.
+
+    A file in quarantine is not opened. One with bytes that are in quarantine (`blocked`, by sha256) is not decoded: it
+    gets the facts of the image that is there, and joins it as it is added.
+    """
+    if known is not None and known.hidden:
+        return None
     stored = record.stored_path
     try:
         found = record.path.stat()
@@ -238,6 +253,8 @@ def _inspect(record: ImageRecord, known: _Known | None) -> imports.Measured | Re
         untouched = known is not None and (known.byte_size, known.modified_ns) == (found.st_size, found.st_mtime_ns)
         if untouched and known is not None and thumbnail_path(known.sha256).exists():
             return None
+        if blocked and known is None and (same := blocked.get(_sha256(record.path))) is not None:
+            return _measured_before(same, found.st_mtime_ns)
         facts = inspect_image(record.path, max_pixels=settings.MAX_IMAGE_PIXELS)
         if known is not None and known.sha256 != facts.sha256:
             reason = "The file changed since it was imported; the image keeps what it was. Restore it or rename it."
@@ -246,11 +263,22 @@ def _inspect(record: ImageRecord, known: _Known | None) -> imports.Measured | Re
         return Refusal(stored, refused.code, refused.reason)
     except OSError as error:
         return Refusal(stored, "unreadable", f"The file cannot be read: {error.strerror or error}.")
-    _keep_thumbnail(facts)
-    return _measured(facts, found.st_mtime_ns)
+    keep_thumbnail(facts)
+    return measured(facts, found.st_mtime_ns)
 
 
-def _measured(facts: ImageFacts, modified_ns: int) -> imports.Measured:
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _measured_before(image: Image, modified_ns: int) -> imports.Measured:
+    names = (one.name for one in fields(imports.Measured) if one.name != "modified_ns")
+    return imports.Measured(**{name: getattr(image, name) for name in names}, modified_ns=modified_ns)
+
+
+def measured(facts: ImageFacts, modified_ns: int) -> imports.Measured:
+    """The columns of an image row, from what was read of its file."""
     return imports.Measured(
         sha256=facts.sha256,
         pixel_sha256=facts.pixel_sha256,
@@ -269,7 +297,8 @@ def _measured(facts: ImageFacts, modified_ns: int) -> imports.Measured:
     )
 
 
-def _keep_thumbnail(facts: ImageFacts) -> None:
+def keep_thumbnail(facts: ImageFacts) -> None:
+    """Write the thumbnail of an image where `thumbnail_path` says, unless it is there."""
     path = thumbnail_path(facts.sha256)
     if path.exists():
         return

@@ -349,8 +349,8 @@ def _score_all(
     Without a policy in force `before`, nobody reads the bands yet: they are written a page at a time, so that others
     can write in between.
     """
-    newest = Prediction.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    stored = Prediction.objects.filter(image__dataset=dataset, model_version=policy.model_version)
+    newest = Prediction.everything.aggregate(newest=Max("pk"))["newest"] or 0
+    stored = Prediction.everything.filter(image__dataset=dataset, model_version=policy.model_version)
     reporter.stage("adding up probabilities", stored.count())
     pages: list[NewBands] = []
     changed = 0
@@ -380,7 +380,8 @@ def _score_all(
 def _pages(dataset: Dataset, model_version: ModelVersion) -> Iterator[list[tuple[int, bytes]]]:
     """(image, probabilities) of every image that the model scored, a page at a time in the order of the images."""
     last = 0
-    scored = Prediction.objects.filter(model_version=model_version, image__dataset=dataset).order_by("image_id")
+    # Of an image in quarantine too: its band has to be right when it is released. No pixel is looked at.
+    scored = Prediction.everything.filter(model_version=model_version, image__dataset=dataset).order_by("image_id")
     while page := list(scored.filter(image_id__gt=last).values_list("image_id", "probabilities")[:PAGE]):
         last = page[-1][0]
         yield [(image, bytes(vector)) for image, vector in page]
@@ -471,7 +472,7 @@ def _differences_of(dataset: Dataset, policy: Policy) -> Iterator[BandDifference
     for page in _pages(dataset, policy.model_version):
         bands = _banded(policy, definition, page)
         seen += len(bands)
-        rows = ImageBand.objects.filter(image_id__gte=page[0][0], image_id__lte=page[-1][0], dataset=dataset)
+        rows = ImageBand.everything.filter(image_id__gte=page[0][0], image_id__lte=page[-1][0], dataset=dataset)
         stored: dict[int, Any] = {row[0]: row[1:] for row in rows.values_list("image_id", *columns)}
         expected = zip(*(getattr(bands, column).tolist() for column in columns), strict=True)
         for image, row in zip(bands.image_id.tolist(), expected, strict=True):
@@ -481,7 +482,7 @@ def _differences_of(dataset: Dataset, policy: Policy) -> Iterator[BandDifference
                     f"{', '.join(map(str, row))} by policy {policy.version}",
                     f"{', '.join(map(str, stored.get(image, ['nothing'])))} is stored",
                 )
-    all_rows = ImageBand.objects.filter(dataset=dataset).count()
+    all_rows = ImageBand.everything.filter(dataset=dataset).count()
     if all_rows > seen:
         yield BandDifference(
             f"bands of {dataset.slug}", f"{seen} by the predictions of {policy.model_version}", f"{all_rows} are stored"

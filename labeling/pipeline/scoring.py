@@ -1,6 +1,6 @@
 """Scoring: images → predictions and embeddings of one model version."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from labeling.actions.predictions import NewPrediction, drop_predictions_without
 from labeling.actions.runs import Listener, RunReporter, running
 from labeling.errors import NothingToDo
 from labeling.importers.paths import absolute_path
-from labeling.models import Dataset, Image, ModelVersion, Person, Prediction, Run, RunKind, RunRefusal
+from labeling.models import Dataset, Image, ModelVersion, Person, Prediction, Quarantine, Run, RunKind, RunRefusal
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.grouping import group_duplicates
 from labeling.pipeline.model_versions import current_model, model_folder
@@ -24,6 +24,7 @@ from labeling.queries.policies import policy_in_force
 
 CHUNK = 256
 PAGE = 2048
+_LOOK_AGAIN = 32
 _Key = tuple[int, str]
 
 
@@ -131,15 +132,28 @@ def _unscored(dataset: Dataset, model_version: ModelVersion) -> QuerySet[Image]:
 
 
 def _files(images: QuerySet[Image], reporter: RunReporter) -> Iterator[tuple[_Key, Path]]:
-    """(key, file) of each image in the order of its primary key, a page of rows at a time."""
-    last = 0
+    """(key, file) of each image in the order of its primary key, a page of rows at a time.
+
+    What is escalated meanwhile is not opened any more.
+    """
+    last, hidden = 0, frozenset[int]()
     while page := list(images.filter(pk__gt=last).select_related("root").order_by("pk")[:PAGE]):
         last = page[-1].pk
-        for image in page:
+        for at, image in enumerate(page):
+            if at % _LOOK_AGAIN == 0:
+                hidden = _hidden(page[at : at + _LOOK_AGAIN])
+            if image.pk in hidden:
+                continue
             try:
                 yield (image.pk, image.path), absolute_path(image.root.path, image.path)
             except ValueError as error:
                 reporter.refuse(image.path, "link_leaves", str(error))
+
+
+def _hidden(images: Sequence[Image]) -> frozenset[int]:
+    return frozenset(
+        Quarantine.objects.filter(image__in=[image.pk for image in images]).values_list("image", flat=True)
+    )
 
 
 def _commit(
@@ -147,21 +161,22 @@ def _commit(
 ) -> None:
     if not chunk:
         return
-    first_row = embeddings.append(np.stack([scored.embedding for scored in chunk]))
-    add_banded_predictions(
-        run=reporter.run,
-        model_version=model_version,
-        predictions=[
-            NewPrediction(
-                image_id=scored.key[0],
-                probabilities=scored.probabilities.astype("<f4").tobytes(),
-                predicted_index=int(scored.probabilities.argmax()),
-                confidence=float(scored.probabilities.max()),
-                embedding_row=first_row + offset,
-            )
-            for offset, scored in enumerate(chunk)
-        ],
-    )
+    with embeddings.writing():
+        first_row = embeddings.append(np.stack([scored.embedding for scored in chunk]))
+        add_banded_predictions(
+            run=reporter.run,
+            model_version=model_version,
+            predictions=[
+                NewPrediction(
+                    image_id=scored.key[0],
+                    probabilities=scored.probabilities.astype("<f4").tobytes(),
+                    predicted_index=int(scored.probabilities.argmax()),
+                    confidence=float(scored.probabilities.max()),
+                    embedding_row=first_row + offset,
+                )
+                for offset, scored in enumerate(chunk)
+            ],
+        )
     reporter.advance(len(chunk))
 
 

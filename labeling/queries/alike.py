@@ -6,7 +6,8 @@ from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
-from labeling.models import NO_DECISIONS, Image, ItemState, TaxonomyClass, Verdict, VerdictKind
+from labeling.models import NO_DECISIONS, Dataset, Image, ItemState, TaxonomyClass, Verdict, VerdictKind
+from labeling.queries.counts import KEEPER
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,18 @@ class DecidedBefore:
     at: datetime
     same_file: bool
     others: int
+
+
+GROUP_AFTER = 0.002
+"""The share of a dataset's images that come in before its near duplicates are looked for again."""
+
+
+def groups_are_behind(dataset: Dataset) -> bool:
+    """Whether enough images came in since near duplicates were last looked for; at most three SQL queries."""
+    upto = Dataset.objects.values_list("grouped_up_to", flat=True).get(pk=dataset.pk)
+    new = Image.objects.filter(dataset=dataset, pk__gt=upto)
+    wanted = int(GROUP_AFTER * KEEPER.counted(("images", dataset.pk), lambda: dataset.images.count()).value)
+    return new[wanted : wanted + 1].exists()
 
 
 def standing_decisions(images: QuerySet[Image]) -> list[Verdict]:

@@ -1,26 +1,30 @@
 """Bulk actions as their pages list them."""
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db.models import Count
 
-from labeling.models import BulkAction, BulkKind, Dataset
+from labeling.models import BulkAction, BulkKind, Dataset, Quarantine
 
 SHOWN = 20
+_IMAGE = re.compile(r"\b(image|group) (\d+)\b")
 
 
 @dataclass(frozen=True)
 class BulkRow:
-    """One act; `standing` of its `verdicts` nobody has taken back."""
+    """One act; `standing` of its `verdicts` nobody has taken back. `summary` is for the page."""
 
     action: BulkAction
     verdicts: int
     standing: int
     reverted: bool
+    summary: str
 
 
 def bulk_actions(dataset: Dataset, *kinds: BulkKind) -> list[BulkRow]:
-    """The newest bulk actions of some kinds and what took them back, newest first; two SQL queries."""
+    """The newest bulk actions of some kinds and what took them back, newest first; three SQL queries at most."""
     of_kind = BulkAction.objects.filter(dataset=dataset, kind__in=kinds).select_related("person", "reverted_by")
     found = list(of_kind.annotate(images=Count("verdicts")).order_by("-id")[:SHOWN])
     undone = dict(
@@ -29,7 +33,20 @@ def bulk_actions(dataset: Dataset, *kinds: BulkKind) -> list[BulkRow]:
         .annotate(undone=Count("verdicts"))
         .order_by()
     )
+    named = {int(one[2]) for action in found for one in _IMAGE.finditer(action.summary)}
+    hidden = set(Quarantine.objects.filter(image__in=named).values_list("image", flat=True)) if named else set()
     return [
-        BulkRow(action, action.images, action.images - undone.get(action.pk, 0), hasattr(action, "reverted_by"))
+        BulkRow(
+            action,
+            action.images,
+            action.images - undone.get(action.pk, 0),
+            hasattr(action, "reverted_by"),
+            _without(hidden, action.summary),
+        )
         for action in found
     ]
+
+
+def _without(hidden: Collection[int], summary: str) -> str:
+    """A summary that names no image in quarantine."""
+    return _IMAGE.sub(lambda named: named[1] if int(named[2]) in hidden else named[0], summary)

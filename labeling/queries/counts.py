@@ -33,9 +33,13 @@ class _Kept:
 
 
 class CountKeeper:
-    """Keeps what was slow to count, per process; safe to share between threads."""
+    """Keeps what was slow to count, per process; safe to share between threads.
+
+    `keeps`: whether anything is kept at all.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.keeps = True
         self._clock = clock
         self._kept: dict[Hashable, _Kept] = {}
         self._lock = Lock()
@@ -50,7 +54,7 @@ class CountKeeper:
         value = count()
         now = self._clock()
         with self._lock:
-            if now - begun >= CHEAP_SECONDS:
+            if self.keeps and now - begun >= CHEAP_SECONDS:
                 if len(self._kept) >= _MOST_KEPT:
                     self._kept.clear()
                 self._kept[key] = _Kept(value, now, now + min(KEEP_TIMES * (now - begun), LONGEST))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.db.models import Case, Count, F, IntegerField, Q, Value, When
 from django.db.models.functions import Cast, Floor
 
-from labeling.models import BulkKind, Dataset, ItemState, ReviewItem, Verdict, VerdictKind
+from labeling.models import NO_DECISIONS, BulkKind, Dataset, ItemState, ReviewItem, Verdict, VerdictKind
 
 BINS = 20
 CURVE_POINTS = 120
@@ -60,7 +60,7 @@ def cleaning_curve(dataset: Dataset) -> tuple[CurvePoint, ...]:
     """
     kinds = list(
         Verdict.objects.filter(image__dataset=dataset, undone_by__isnull=True, blind=False)
-        .exclude(kind__in=[VerdictKind.UNDO, VerdictKind.UNSURE])
+        .exclude(kind__in=[*NO_DECISIONS, VerdictKind.UNSURE])
         .exclude(bulk__kind=BulkKind.SOURCE)
         .filter(Q(bulk__isnull=True) | Q(shown_quality__isnull=False))
         .order_by("id")

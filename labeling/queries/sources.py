@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import Count, F, Q
 
-from labeling.models import Dataset, ItemState, Source
+from labeling.models import Dataset, ItemState, Source, visible
 from labeling.queries.queue_part import newest_sample
 
 SHOWN = 100
@@ -44,12 +44,15 @@ def source_list(dataset: Dataset, *, named: str = "") -> SourceList:
         sources = sources.filter(name__icontains=named)
     sample = newest_sample(dataset)
     noise = {row["source"]: row for row in sample.estimate.get("sources", ())} if sample else {}
+    there = visible("images__pk")
     rows = sources.annotate(
-        total=Count("images"),
-        suspected=Count("images", filter=Q(images__item__suspected=True)),
-        reviewed=Count("images", filter=Q(images__item__state=ItemState.SETTLED)),
-        changed=Count("images", filter=~Q(images__current_class=F("images__given_class")) & Q(images__excluded=False)),
-        taken_out=Count("images", filter=Q(images__excluded=True)),
+        total=Count("images", filter=there),
+        suspected=Count("images", filter=Q(images__item__suspected=True) & there),
+        reviewed=Count("images", filter=Q(images__item__state=ItemState.SETTLED) & there),
+        changed=Count(
+            "images", filter=~Q(images__current_class=F("images__given_class")) & Q(images__excluded=False) & there
+        ),
+        taken_out=Count("images", filter=Q(images__excluded=True) & there),
     ).order_by("-total", "name")[:SHOWN]
     return SourceList(
         tuple(

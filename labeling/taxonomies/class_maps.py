@@ -93,3 +93,10 @@ def _group(one: ClassSpec, dataset: Sequence[ClassSpec]) -> str | None:
         if one.group.casefold() in same:
             return next((group for group in sorted(groups) if group.casefold() in same), None)
     return None
+
+
+def is_adult(one: ClassSpec) -> bool:
+    """Whether the class is on the adult side: by its group's name, else by having a harm rank at all."""
+    safe, adult = _SAME_GROUP
+    group = one.group.casefold()
+    return group in adult or (group not in safe and one.harm_rank > 0)

@@ -188,7 +188,7 @@ def byte_size(size: int) -> str:
 
 @register.simple_tag
 def file_url(dataset: Dataset, image: Image) -> str:
-    """The image's file; the hash in the link lets the browser keep it for good."""
+    """The image's file; the hash in the link tells a changed file from the one that a page had shown."""
     return reverse("image_file", args=[dataset.slug, image.pk]) + f"?v={image.sha256[:12]}"
 
 

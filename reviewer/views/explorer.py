@@ -75,6 +75,7 @@ def images(request: PersonRequest, slug: str) -> HttpResponse:
             "sources": Source.objects.filter(dataset=dataset).order_by("name")[:_SOURCES_OFFERED],
             "people": _people(dataset),
             "may_decide": access.role in REVIEWERS or access.is_engineer,
+            "may_escalate": access.role in REVIEWERS or access.is_engineer,
             "most_at_once": MOST_AT_ONCE,
             "acts": bulk_actions(dataset, BulkKind.EXPLORER),
             "key": uuid4(),

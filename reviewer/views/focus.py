@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from labeling.access import REVIEWERS, DatasetAccess, access_dataset
 from labeling.actions.claims import hold_claims, skip_item
+from labeling.actions.escalations import escalate
 from labeling.actions.verdicts import record_verdict, redo_last, undo_last, undo_own
 from labeling.errors import Conflict, LabelingError
 from labeling.models import ReviewItem, TaxonomyClass, Verdict
@@ -72,11 +73,15 @@ def in_json(view: JsonView) -> Callable[..., HttpResponse]:
 def next_items(request: PersonRequest, access: DatasetAccess) -> Answer:
     """Renew what this person holds and claim up to `HOLD` items more than those whose verdicts are on their way.
 
-    Body: `decided`, the items of those verdicts. Answer: `items` without these, the one to be shown first;
-    `progress` of this part of the queue.
+    Body: `decided`, the items of those verdicts, and `held`, those that the page has in hand. Answer: `items` without
+    the decided ones, the one to be shown first; `gone`, those in hand that are no longer there for anybody; `progress`
+    of this part of the queue.
     """
-    decided = _item_numbers(_body(request).get("decided", []))
-    return _held(request, access, decided)
+    body = _body(request)
+    held = _item_numbers(body.get("held", []))
+    there = set(ReviewItem.objects.filter(dataset=access.dataset, pk__in=held).values_list("pk", flat=True))
+    answer = _held(request, access, _item_numbers(body.get("decided", [])))
+    return answer | {"gone": sorted(held - there)}
 
 
 @require_POST
@@ -84,9 +89,9 @@ def next_items(request: PersonRequest, access: DatasetAccess) -> Answer:
 def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
     """Record a queue of decisions in order; each is answered by itself, and a repeated key by its first result.
 
-    Body: `verdicts`, each with `item`, `key` and `decision`: as in `VerdictForm`, `skip`, or `undo` with the key
-    `undoes`. Answer: `results` in the same order, each with `key`, `status` (200 saved, 409 the item moved on, 410 it
-    is gone, 422 not understood) and `words` or `why`; `progress`.
+    Body: `verdicts`, each with `item`, `key` and `decision`: as in `VerdictForm`, `skip`, `escalate` with a `note`, or
+    `undo` with the key `undoes`. Answer: `results` in the same order, each with `key`, `status` (200 saved, 409 the
+    item moved on, 410 it is gone, 422 not understood) and `words` or `why`; `progress`.
     """
     sent = _body(request).get("verdicts")
     if not isinstance(sent, list) or not 0 < len(sent) <= MOST_VERDICTS or not all(isinstance(o, dict) for o in sent):
@@ -99,7 +104,7 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
         try:
             words, verdict = carry_out(request, access, one, classes)
             result: Answer = {"status": 200, "words": words}
-            if carry_out is not _undo:
+            if carry_out in {_decide, _skip}:
                 care.count_seen(_item(access, one.get("item")))
             if verdict is not None:
                 saved.append(verdict)
@@ -202,7 +207,30 @@ def _undo(request: PersonRequest, access: DatasetAccess, one: Answer, _: list[Ta
     return "Undone: this image is open again." if undone else "It had not been saved: nothing to undo.", undone
 
 
-_CARRY_OUT: dict[str, Callable[..., _Carried]] = {"skip": _skip, "undo": _undo}
+def _escalate(request: PersonRequest, access: DatasetAccess, one: Answer, _: list[TaxonomyClass]) -> _Carried:
+    """Put the image into quarantine. One that is there already is escalated all the same: nothing is to be lost."""
+    number = one.get("item")
+    items = ReviewItem.everything.select_related("image__given_class", "suggested_class")
+    item = items.filter(dataset=access.dataset, pk=number).first() if isinstance(number, int) else None
+    if item is None:
+        raise Http404("This image is no longer in the queue of this dataset.")
+    key = _key(one.get("key"))
+    repeated = Verdict.everything.filter(key=key).exists()
+    escalate(
+        dataset=access.dataset,
+        images=[item.image_id],
+        person=request.user,
+        key=key,
+        note=str(one.get("note") or ""),
+        seconds=_seconds(one.get("seconds")),
+        blind=one.get("blind") is True,
+    )
+    if not repeated:
+        Care(request.user).count_seen(item)
+    return "Escalated: it is out of sight.", None
+
+
+_CARRY_OUT: dict[str, Callable[..., _Carried]] = {"skip": _skip, "undo": _undo, "escalate": _escalate}
 
 
 def _item(access: DatasetAccess, number: Any) -> ReviewItem:
@@ -218,6 +246,14 @@ def _key(text: Any) -> UUID:
         return UUID(str(text))
     except ValueError as error:
         raise _Unreadable("Expected a key. Reload the page.") from error
+
+
+def _seconds(text: Any) -> float | None:
+    try:
+        seconds = float(str(text))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < 86_400 else None
 
 
 def _item_numbers(sent: Any) -> frozenset[int]:

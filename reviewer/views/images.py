@@ -1,17 +1,21 @@
 """Images: their files, and one with its history. `explorer` lists them."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from django.conf import settings
 from django.http import FileResponse, Http404, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
-from labeling.access import access_dataset
+from labeling.access import REVIEWERS, access_dataset
 from labeling.importers.paths import absolute_path
 from labeling.models import Image
 from labeling.queries.images import image_page
 from reviewer.http import PersonRequest, page_or_part
+
+R = TypeVar("R", bound=HttpResponseBase)
 
 # The format is the one that the importer found in the bytes, never the file's name.
 _CONTENT_TYPES = {
@@ -34,7 +38,7 @@ def image_file(request: PersonRequest, slug: str, pk: int) -> FileResponse:
         path = absolute_path(image.root.path, image.path)
     except ValueError as error:
         raise Http404(str(error)) from error
-    return _serve(path, _CONTENT_TYPES.get(image.format.upper(), "application/octet-stream"))
+    return _serve(path, content_type_of(image))
 
 
 @require_safe
@@ -52,22 +56,29 @@ def image(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         page = image_page(access.dataset, pk)
     except Image.DoesNotExist as error:
         raise Http404("No such image.") from error
-    context = {"access": access, "dataset": access.dataset, "page": page}
+    may_escalate = access.role in REVIEWERS or access.is_engineer
+    context = {"access": access, "dataset": access.dataset, "page": page, "may_escalate": may_escalate}
     return page_or_part(request, "images/image.html", "images/_panel.html", context)
 
 
 def _serve(path: Path, content_type: str) -> FileResponse:
-    """A file of untrusted bytes: the browser shows it as the named type or not at all, and runs nothing in it.
-
-    Links carry the hash of the bytes, so what was seen once is not asked for again.
-    """
     try:
         file = path.open("rb")
     except OSError as error:
         raise Http404(f"The file cannot be read: {error.strerror}.") from error
-    response = FileResponse(file, content_type=content_type)
+    return as_untrusted(FileResponse(file, content_type=content_type))
+
+
+def content_type_of(image: Image) -> str:
+    return _CONTENT_TYPES.get(image.format.upper(), "application/octet-stream")
+
+
+def as_untrusted(response: R) -> R:
+    """An answer of untrusted bytes: the browser shows it as the named type or not at all, and runs nothing in it.
+
+    No cache may keep it (PrivateByDefault says so): once an image is in quarantine, nobody has it any more.
+    """
     response.headers["Content-Disposition"] = "inline"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-    response.headers["Cache-Control"] = "private, max-age=3600"
     return response

@@ -168,7 +168,6 @@ def _show(
         "filters": filters,
         "query": urlencode(filters.query()),
         "shown": held[0] if held else None,
-        "ahead": [one.image for one in held[1:]],
         "held": json.dumps(held_facts(dataset, held, aged=bool(filters.band))),
         "answers": queue.answers_of(classes),
         "progress": progress,

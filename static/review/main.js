@@ -37,6 +37,7 @@ let feed = "idle"; // of fetching items: idle, offline, failing, signed-out, gon
 let feedWhy = "";
 let leaving = false;
 let lastWords = "";
+let asking = null; // the item whose escalation is to be confirmed
 
 // ---- what is on the screen ----------------------------------------------------------------------------------
 
@@ -44,6 +45,7 @@ function present() {
   const item = lookingAt?.item ?? items[0] ?? null;
   pictures.prepare(items.slice(0, ENOUGH_AHEAD));
   if (item !== onScreen || !item) closePanel("around");
+  if (asking && asking !== item) stopAsking();
   onScreen = item;
   seenAt = null;
   broken = false;
@@ -128,6 +130,8 @@ function openStage() {
 // question asked after that can offer the item again, as when somebody reopened it.
 const decided = new Map();
 let clock = 0;
+const inHand = () => [...items, ...past.filter((act) => !act.escalated).map((act) => act.item)].map(({ item }) => item);
+
 let refilling = null;
 let refillAgain = false;
 let refillFailures = 0;
@@ -159,7 +163,7 @@ function refill({ fresh = false } = {}) {
 
 async function fetchItems(fresh) {
   const askedAt = ++clock;
-  const { status, body } = await post(focusPart.dataset.next, person, { decided: stillOnTheWay() });
+  const { status, body } = await post(focusPart.dataset.next, person, { decided: stillOnTheWay(), held: inHand() });
   if (status === 200) {
     refillFailures = 0;
     heardAt = performance.now();
@@ -173,8 +177,18 @@ async function fetchItems(fresh) {
   refillTimer = setTimeout(refill, REFILL_RETRY_MS[Math.min(refillFailures, REFILL_RETRY_MS.length) - 1]);
 }
 
-function take({ items: offered, progress }, askedAt, fresh) {
+// What somebody escalated is gone for everybody, whoever has it in hand or looks back at it.
+function letGo(gone) {
+  for (const one of [...items, ...past.map((act) => act.item)]) if (gone.has(one.item)) pictures.forget(one);
+  items = items.filter((held) => !gone.has(held.item));
+  past.splice(0, past.length, ...past.filter((act) => act.escalated || !gone.has(act.item.item)));
+  takenBack.splice(0, takenBack.length, ...takenBack.filter((act) => !act || !gone.has(act.item.item)));
+  if (lookingAt && gone.has(lookingAt.item.item)) lookingAt = null;
+}
+
+function take({ items: offered, progress, gone = [] }, askedAt, fresh) {
   tally(progress);
+  if (gone.length) letGo(new Set(gone));
   const open = offered.filter(({ item }) => !decided.has(item) || (decided.get(item) ?? Infinity) < askedAt);
   for (const { item } of open) decided.delete(item);
   if (fresh) {
@@ -217,30 +231,37 @@ function reasonToWait(button) {
   return "";
 }
 
-function decide(button) {
+function decide(button, note = "") {
   const wait = reasonToWait(button);
   if (wait) return hint(wait);
   takenBack.length = 0;
-  give(button.value);
+  give(button.value, note);
 }
 
-function give(decision) {
+function give(decision, note = "") {
   const item = items[0];
   const key = newKey();
   const words = wordsOf(decision, item);
+  const escalated = decision === "escalate";
   const entry = {
     ...{ key, item: item.item, image: item.image, decision, blind: item.blind, words, dataset: slug },
     url: focusPart.dataset.verdicts,
     seconds: ((performance.now() - seenAt) / 1000).toFixed(2),
-    shown: item,
-    ...(item.blind ? {} : { shown_suggestion: item.suggested.name, shown_quality: String(item.quality) }),
+    // Of an escalated image nothing is kept to be shown again.
+    ...(escalated ? { note, shown: null } : { shown: item }),
+    ...(item.blind || escalated ? {} : { shown_suggestion: item.suggested.name, shown_quality: String(item.quality) }),
   };
-  const act = { item, key, words, decision, refused: false, skip: decision === "skip" };
+  const shown = escalated ? { item: item.item } : item;
+  const act = { item: shown, key, words, decision, escalated, refused: false, skip: decision === "skip" };
   past.push(act);
   if (past.length > LOOK_BACK) past.shift();
   decided.set(item.item, null);
   items.shift();
   backKey = null;
+  if (escalated) {
+    pictures.forget(item);
+    byId("shown").replaceWith(element("img", { id: "shown", alt: "" }));
+  }
   present();
   document.querySelector(".stage-notice.problem")?.remove();
   if (focusPart.contains(document.activeElement)) toKeys();
@@ -254,6 +275,47 @@ function give(decision) {
     hint(`not kept: ${error.message}`);
   });
   if (items.length < ENOUGH_AHEAD) refill();
+}
+
+// ---- escalating ---------------------------------------------------------------------------------------------
+
+// Asked once, as nobody takes it back alone; then it goes the way of every decision, and is as safe from being lost.
+function askToEscalate(button) {
+  const wait = reasonToWait(button);
+  if (wait) return hint(wait);
+  asking = items[0];
+  byId("escalation-note").value = "";
+  togglePanel("escalation", true);
+  byId("escalation-yes").focus({ preventScroll: true });
+  announce("Escalate this image? E escalates, Escape goes back.");
+}
+
+function stopAsking() {
+  asking = null;
+  closePanel("escalation");
+  toKeys();
+}
+
+function escalate() {
+  const note = byId("escalation-note").value.trim();
+  if (asking !== items[0]) return stopAsking();
+  stopAsking();
+  decide(focusPart.querySelector("button[value=escalate]"), note);
+}
+
+// While it is asked, only the answer counts: no other key may decide the image meanwhile.
+function answerKey(event) {
+  if (!asking) return false;
+  const key = keyOf(event);
+  const control = event.target instanceof Element ? event.target.closest("#escalation button, #escalation input") : null;
+  const writes = control?.matches("input") && event.key.length === 1;
+  const presses = control?.matches("button") && (key === "enter" || key === "space");
+  if (writes || presses || event.key === "Tab") return true;
+  if (key === "escape") stopAsking();
+  else if (!event.repeat && (key === "e" || key === "enter")) escalate();
+  else if (control) return true;
+  event.preventDefault();
+  return true;
 }
 
 const toKeys = () => focusPart.focus({ preventScroll: true });
@@ -274,6 +336,7 @@ async function undo() {
   const act = lookingAt ?? past.findLast((one) => !one.skip);
   if (!act) return undoOnServer();
   if (act.skip) return hint("a skipped image comes back by itself");
+  if (act.escalated && !act.refused) return hint("an escalation is not taken back: only two authorised people release it");
   lookingAt = null;
   past.splice(past.indexOf(act), 1);
   if (act.refused) {
@@ -354,11 +417,12 @@ async function askServer(what, key, { busy, done, press }) {
 
 function look(step) {
   if (holding || !byId("picture")) return;
-  const at = lookingAt ? past.indexOf(lookingAt) : past.length;
+  const seen = past.filter((act) => !act.escalated);
+  const at = lookingAt ? seen.indexOf(lookingAt) : seen.length;
   const to = at + step;
-  if (to < 0) return hint(past.length ? "this is the first of this visit; Z takes back older ones" : "nothing was decided in this visit");
-  if (to > past.length) return hint("this is the newest");
-  lookingAt = past[to] ?? null;
+  if (to < 0) return hint(seen.length ? "this is the first of this visit; Z takes back older ones" : "nothing was decided in this visit");
+  if (to > seen.length) return hint("this is the newest");
+  lookingAt = seen[to] ?? null;
   present();
 }
 
@@ -429,12 +493,11 @@ function listRefused() {
 }
 
 function refusedRow(entry) {
-  const image = { thumb: entry.shown.thumb };
   const button = (act, text) => element("button", { type: "button", class: "quiet", "data-refused": act, value: entry.key }, text);
   return element(
     "li",
     {},
-    thumbnail(image, { size: 64, shielded: entry.shown.shielded, alt: `Image ${entry.image}` }),
+    entry.shown ? thumbnail(entry.shown, { size: 64, shielded: entry.shown.shielded, alt: `Image ${entry.image}` }) : element("span", {}),
     element("p", {}, element("b", {}, `Image ${entry.image}: ${entry.words}`), element("br"), entry.why),
     element("p", { class: "actions" }, button("again", "Try again"), button("dismiss", "Dismiss")),
   );
@@ -483,7 +546,9 @@ const count = (number, word) => `${number.toLocaleString("en")} ${word}${number 
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  const act = { decide: () => decide(event.submitter), skip: () => decide(event.submitter), undo, redo, claim: start }[form.id];
+  const pressed = event.submitter;
+  const acts = { decide: () => decide(pressed), skip: () => decide(pressed), escalate: () => askToEscalate(pressed), undo, redo, claim: start };
+  const act = acts[form.id];
   if (act) {
     event.preventDefault();
     act();
@@ -516,6 +581,8 @@ document.addEventListener("click", (event) => {
   const target = event.target.closest("button");
   if (!target) return;
   if (target.id === "retry") retry();
+  else if (target.id === "escalation-yes") escalate();
+  else if (target.id === "escalation-no") stopAsking();
   else if (target.id === "dismiss-all") outbox.refused.forEach((entry) => outbox.dismiss(entry.key));
   else if (target.dataset.refused) outbox[target.dataset.refused](target.value);
   else if (target.dataset.around) lookAround(target.dataset.around);
@@ -541,6 +608,7 @@ window.addEventListener("beforeunload", (event) => {
 // ---- panels -------------------------------------------------------------------------------------------------
 
 function togglePanel(id, open = byId(id).hidden) {
+  if (id !== "escalation" || !open) asking = null;
   for (const panel of document.querySelectorAll(".side-panel")) panel.hidden = panel.id !== id || !open;
   for (const button of document.querySelectorAll("[data-panel]")) {
     button.setAttribute("aria-expanded", String(button.dataset.panel === id && open));
@@ -610,7 +678,7 @@ let glancing = 0; // since when the key of the guideline is held
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = event.target instanceof Element ? event.target : document.body;
-  if (isText(target) || lookKey(event)) return;
+  if (answerKey(event) || isText(target) || lookKey(event)) return;
   const key = keyOf(event);
   if (!key || takesKey(target, key)) return;
   if (key === "space") {
@@ -719,8 +787,10 @@ for (const entry of outbox.waiting) {
     if (undone >= 0) past.splice(undone, 1);
   } else {
     decided.set(entry.item, null);
-    const { shown: item, key, words, decision } = entry;
-    past.push({ item, key, words, decision, refused: false, skip: decision === "skip" });
+    const { key, words, decision } = entry;
+    const escalated = decision === "escalate";
+    const item = entry.shown ?? { item: entry.item };
+    past.push({ item, key, words, decision, escalated, refused: false, skip: decision === "skip" });
   }
 }
 items = JSON.parse(byId("item-template").dataset.held).filter(({ item }) => !decided.has(item));

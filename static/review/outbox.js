@@ -378,6 +378,6 @@ export class Outbox extends EventTarget {
 
 const outboxLocks = () => "locks" in navigator;
 
-const asSent = ({ item, decision, key, undoes, seconds, shown_suggestion, shown_quality, blind }) => ({
-  ...{ item, decision, key, undoes, seconds, shown_suggestion, shown_quality, blind },
+const asSent = ({ item, decision, key, undoes, seconds, shown_suggestion, shown_quality, blind, note }) => ({
+  ...{ item, decision, key, undoes, seconds, shown_suggestion, shown_quality, blind, note },
 });

@@ -68,6 +68,14 @@ export class Pictures {
     return picture;
   }
 
+  // Not even kept in memory.
+  forget(item) {
+    const picture = this.#bySource.get(item.src);
+    if (!picture) return;
+    picture.dropped = true;
+    this.#bySource.delete(item.src);
+  }
+
   // Load what comes next, and let go of what was used longest ago.
   prepare(items) {
     for (const item of items) this.of(item);

@@ -21,6 +21,7 @@ PAGES = (
     "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95",
     "/d/demo/releases/",
     "/d/demo/settings/",
+    "/d/demo/programs/",
     "/d/demo/review/",
     "/d/demo/review/grid/",
     "/d/demo/review/grid/?given={given}&suggested={suggested}",

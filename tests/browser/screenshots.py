@@ -57,6 +57,7 @@ PAGES = {
     "releases": "/d/demo/releases/",
     "team": "/d/demo/team/",
     "adjudicate": "/d/demo/adjudicate/",
+    "programs": "/d/demo/programs/",
     "runs": "/runs/",
     "run": "/runs/{run}/",
     "me": "/me/",

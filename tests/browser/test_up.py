@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,9 @@ def test_one_s_own_folder_is_prepared_once_and_a_second_start_redoes_nothing(tmp
     said = read_until_link(first)
     assert "16 images added" in said
     assert "16 images ranked" in said
+    [link] = re.findall(r"http://\S+/sign-in/\S+", said)
+    with urllib.request.urlopen(link, timeout=30) as page:
+        assert b"Sign in as admin" in page.read()
 
     # Another folder of the same name is another dataset.
     twin = write_class_folders(tmp_path / "elsewhere" / "My Images", {"neutral": 1})

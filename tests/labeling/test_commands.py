@@ -168,13 +168,17 @@ def test_every_setting_is_in_the_readme() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name) and node.args:
             function = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
             first = node.args[0]
-            if function in {"get", "env_bool", "env_int", "env_list"} and isinstance(first, ast.Constant):
+            if function in {"get", "env_bool", "env_int", "env_list", "env_outbound"} and isinstance(
+                first, ast.Constant
+            ):
                 named.add(str(first.value))
     assert {"WINNOW_HOME", "DATABASE_URL", "DEBUG"} <= named
     assert {name for name in named if f"| `{name}` |" not in README} == set()
 
 
-@pytest.mark.parametrize(("name", "value"), [("DEBUG", "maybe"), ("CLAIM_LEASE_SECONDS", "soon")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("DEBUG", "maybe"), ("CLAIM_LEASE_SECONDS", "soon"), ("API_FETCH", "http://a.example/")]
+)
 def test_a_wrong_setting_is_refused_at_start(name: str, value: str, tmp_path: Path) -> None:
     environment = os.environ | {
         "WINNOW_HOME": str(tmp_path),

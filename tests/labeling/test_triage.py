@@ -3,19 +3,22 @@
 from datetime import timedelta
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from django.utils import timezone
 
 from labeling.actions.bulk import revert_bulk_action
-from labeling.actions.claims import hold_claims
+from labeling.actions.claims import claimable_items, hold_claims
 from labeling.actions.triage import set_triage_within, settle_known
 from labeling.actions.verdicts import record_verdict
 from labeling.errors import WrongUsage
 from labeling.models import BulkAction, BulkKind, Claim, Dataset, Image, ItemState, Person, ReviewItem, VerdictKind
+from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.policies import apply_policy, default_definition, model_for_policy, save_policy
-from labeling.queries.alike import decided_before
+from labeling.queries.alike import decided_before, groups_are_behind
 from labeling.queries.triage import UNKNOWN, triage_state
 from labeling.queue_filter import QueueFilter
+from labeling.tasks import group_arrivals
 from tests.builders import add_images, make_dataset
 from tests.scored import a_model, adult_scores, score_images
 
@@ -154,3 +157,17 @@ def test_it_says_how_much_waits_and_how_much_of_it_for_too_long(triaged: Dataset
 def test_hours_that_are_none_are_refused(hours: int, triaged: Dataset) -> None:
     with pytest.raises(WrongUsage, match="Expected 1 to"):
         set_triage_within(dataset=triaged, hours=hours)
+
+
+def test_near_duplicates_among_arrivals_are_settled_together(triaged: Dataset, anna: Person) -> None:
+    first = triaged.images.order_by("pk")[0]
+    EmbeddingFile(triaged, model_for_policy(triaged)).append(np.eye(8, 4, dtype=np.float16))
+    again = arrive(triaged, first)
+    assert groups_are_behind(triaged)
+    assert group_arrivals.call(triaged.pk) == "1 groups"
+    assert not groups_are_behind(triaged)
+    assert group_arrivals.call(triaged.pk) == "nothing new"
+    waiting = {item.image_id for item in claimable_items(triaged, anna, UNKNOWN)}
+    assert len(waiting & {first.pk, again.pk}) == 1
+    decide(triaged, anna, Image.objects.get(pk=(waiting & {first.pk, again.pk}).pop()), VerdictKind.EXCLUDE)
+    assert {state_of(first), state_of(again)} == {ItemState.SETTLED}

@@ -48,7 +48,7 @@ def test_an_image_is_served_from_its_place_and_can_run_nothing(image: Image, as_
     assert response.headers["Content-Disposition"] == "inline"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "sandbox" in response.headers["Content-Security-Policy"]
-    assert response.headers["Cache-Control"] == "private, max-age=3600"
+    assert response.headers["Cache-Control"] == "private, no-store"
 
 
 def test_a_file_of_another_dataset_is_not_served_through_this_one(

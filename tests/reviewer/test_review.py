@@ -26,14 +26,14 @@ def test_looking_at_the_page_claims_nothing(as_teammate: Client) -> None:
     assert not Claim.objects.exists()
 
 
-def test_starting_shows_the_worst_image_and_loads_the_next_two(pictures: Dataset, as_teammate: Client) -> None:
+def test_starting_shows_the_worst_image_and_fetches_no_other(pictures: Dataset, as_teammate: Client) -> None:
     response = as_teammate.post("/d/looks/review/claim/", headers=HTMX)
 
     worst = list(ReviewItem.objects.order_by("label_quality")[:3])
     page = text(response)
     assert f'id="shown" src="/d/looks/images/{worst[0].image_id}/file' in page
-    for ahead in worst[1:]:
-        assert f'<img src="/d/looks/images/{ahead.image_id}/file' in page
+    for following in worst[1:]:
+        assert f'<img src="/d/looks/images/{following.image_id}/file' not in page
     assert worst[0].reason in page
 
 
