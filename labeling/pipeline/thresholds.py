@@ -344,9 +344,10 @@ def drawn_images(dataset: Dataset, definition: PolicyDefinition, side: str) -> D
     """The images that a side's newest sample was drawn from up to its cut, with what people said of them.
 
     Without a sample every image of a dataset of up to 50,000 counts as drawn; of a larger one nothing is known.
-    Excluded images are left out. One that people are unsure or disagree about counts as wrong on either side.
+    Excluded images are left out. One that people are unsure or disagree about counts as wrong on either side, and one
+    in quarantine on the safe side: leaving out what was escalated would flatter it. Nothing but its number is told.
     """
-    rows = ImageBand.objects.filter(dataset=dataset, held=False, image__excluded=False)
+    rows = ImageBand.everything.filter(dataset=dataset, held=False, image__excluded=False)
     sample = newest_band_sample(dataset, side)
     if sample is not None:
         rows = rows.filter(draw__lte=sample.cut, image_id__lte=sample.newest_image)
@@ -359,12 +360,15 @@ def drawn_images(dataset: Dataset, definition: PolicyDefinition, side: str) -> D
             "draw",
             "image__item__state",
             "image__current_class_id",
+            "image__quarantine",
         )
     )
     adult = _adult_classes(dataset, definition)
     unlooked = _decided_by_source(dataset)
 
-    def judged(image: int, state: str | None, label: int) -> int:
+    def judged(image: int, state: str | None, label: int, quarantine: int | None) -> int:
+        if quarantine is not None:
+            return WRONG if side == BandName.SAFE else RIGHT
         if state in {ItemState.UNSURE, ItemState.DISPUTED}:
             return WRONG
         if state != ItemState.SETTLED or image in unlooked:
@@ -374,7 +378,7 @@ def drawn_images(dataset: Dataset, definition: PolicyDefinition, side: str) -> D
     return DrawnImages(
         score=_in_order(side, np.array([row[1] for row in found], dtype=np.float64)),
         draw=np.array([row[2] for row in found], dtype=np.float64),
-        wrong=np.array([judged(row[0], row[3], row[4]) for row in found], dtype=np.int64),
+        wrong=np.array([judged(row[0], *row[3:]) for row in found], dtype=np.int64),
     )
 
 

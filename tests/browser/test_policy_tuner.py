@@ -59,7 +59,7 @@ def test_figures_follow_the_handles(page: Page, site: Site) -> None:
     page.mouse.move(box["x"] + left + 0.3 * width, box["y"] + 60, steps=4)
     page.mouse.up()
     expect(low).to_have_value(re.compile(r"0\.(29\d?|30?\d?)$"))
-    assert asked == []
+    assert not [url for url in asked if "/d/" in url]
 
 
 def test_numbers_that_cross_are_not_sent(page: Page, site: Site) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from django.utils import timezone
 
 from labeling.errors import NothingToDo, WrongUsage
 from labeling.models import (
@@ -11,11 +12,13 @@ from labeling.models import (
     BulkAction,
     BulkKind,
     Dataset,
+    Escalation,
     Image,
     ImageBand,
     ItemState,
     Person,
     Policy,
+    Quarantine,
     ReviewItem,
     Verdict,
     VerdictKind,
@@ -146,6 +149,18 @@ def test_who_is_unsure_counts_against_a_side(even: Dataset) -> None:
     one = filtered_items(even, QueueFilter(check="safe")).first()
     assert one is not None
     ReviewItem.objects.filter(pk=one.pk).update(state=ItemState.UNSURE)
+    tuning = tuning_of(even)
+    assert tuning is not None
+    assert (tuning.safe.reviewed[400], tuning.safe.wrong[400]) == (10, 1)
+
+
+def test_what_was_escalated_counts_against_the_safe_side(even: Dataset) -> None:
+    draw_band_sample(even, side="safe", threshold=0.4, wanted=10)
+    settle_drawn(even, "safe", adult_above=2)
+    one = filtered_items(even, QueueFilter(check="safe")).first()
+    assert one is not None
+    case = Escalation.objects.create(sha256=one.image.sha256, retain_until=timezone.now())
+    Quarantine.objects.create(image=one.image, item=one, escalation=case)
     tuning = tuning_of(even)
     assert tuning is not None
     assert (tuning.safe.reviewed[400], tuning.safe.wrong[400]) == (10, 1)
