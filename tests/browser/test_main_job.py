@@ -2,16 +2,24 @@
 
 import csv
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from labeling.demo_images import read_truth
-from tests.browser.conftest import Site
+from tests.browser.site import Site, running_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CLASSES = ("drawings", "hentai", "neutral", "porn", "sexy")
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """A Winnow of its own: what is checked here is everything that was ever decided in it."""
+    with running_site() as site:
+        yield site
 
 
 def shown_image(page: Page) -> int:
@@ -39,8 +47,7 @@ def test_correct_twenty_labels_by_keys_undo_one_cut_and_export(page: Page, site:
         site.rows("SELECT i.id, c.name FROM labeling_image i JOIN labeling_taxonomyclass c ON c.id = i.given_class_id")
     )
 
-    # Not the link that was printed: whoever signed in before has used it up.
-    page.goto(site.sign_in_link("admin"))
+    page.goto(site.link)
     page.get_by_role("button", name="Sign in as admin").click()
     expect(page.get_by_role("link", name="demo").first).to_be_visible()
 
