@@ -165,7 +165,9 @@ def test_a_killed_ranking_ends_as_an_undisturbed_one(homes: tuple[Home, Home], s
         home.run("fetch_model", "nsfwjs-mobilenet-v2")
         home.run("score", "set")
     disturbed.kill_when(partial(disturbed.has_at_least, "reviewitem", 1), "find_issues", "set")
-    assert disturbed.run("find_issues", "set") == undisturbed.run("find_issues", "set")
+    again, expected = (home.run("find_issues", "set") for home in homes)
+    # On a slow machine the kill may come after the last item: the run that it hit is then done, and this is another.
+    assert again | {"run": 0} == expected | {"run": 0}
     assert disturbed.state() == undisturbed.state()
 
 

@@ -85,8 +85,8 @@ def test_a_token_answers_and_notes_when_it_was_used(model: ModelVersion, with_to
 
 def test_the_secret_is_kept_nowhere(looks: Dataset) -> None:
     token, text = make_token(dataset=looks, name="x", scopes=[Scope.PREDICT])
-    secret = text.rpartition("_")[2]
-    assert len(text) > 50
+    secret = text.split("_", 2)[2]  # which may itself hold underscores
+    assert len(secret) >= 40
     assert all(secret[:20] not in str(value) for value in vars(token).values())
 
 
