@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.errors import ArrayRefused, ImageRefused
+from inference.memory import keep_freed_memory
 from inference.models.compiled import CompiledModel
 from inference.models.sidecar import ModelFolder
 from inference.preprocess import MAX_PIXELS, decode, prepare
@@ -113,6 +114,7 @@ def _stream(
     stop: Callable[[], bool] | None,
 ) -> Iterator[Scored[Key] | Unscored[Key]]:
     waiting: deque[Future[list[Scored[Key] | Unscored[Key]]]] = deque()
+    keep_freed_memory()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="scorer")
     try:
         while True:

@@ -332,26 +332,27 @@ def resize_align_corners(rgb: Image.Image, size: tuple[int, int]) -> Float32Arra
     Returns:
         (height, width, 3) float32 in 0..255.
     """
-    pixels = np.asarray(rgb)
-    source_height, source_width = pixels.shape[:2]
+    source_width, source_height = rgb.size
     top, bottom, down = _samples(source_height, size[0])
     left, right, along = _samples(source_width, size[1])
-    flat = pixels.reshape(-1, 3)
     top, bottom = top[:, None] * source_width, bottom[:, None] * source_width
+    # Four bytes a pixel, so that a pixel is one number: picking numbers is several times as fast as picking rows of 3.
+    pixels = np.frombuffer(rgb.tobytes("raw", "RGBX"), dtype=np.uint32)
+    along = np.repeat(along, 4)
 
     def mix_columns(rows: Int64Array) -> Float32Array:
-        lefts = np.take(flat, rows + left, axis=0).astype(np.float32)
-        rights = np.take(flat, rows + right, axis=0).astype(np.float32)
+        lefts = pixels.take(rows + left).view(np.uint8).astype(np.float32)
+        rights = pixels.take(rows + right).view(np.uint8).astype(np.float32)
         rights -= lefts
-        rights *= along[None, :, None]
+        rights *= along
         rights += lefts
         return rights
 
     upper, lower = mix_columns(top), mix_columns(bottom)
     lower -= upper
-    lower *= down[:, None, None]
+    lower *= down[:, None]
     lower += upper
-    return lower
+    return np.ascontiguousarray(lower.reshape(*size, 4)[..., :3])
 
 
 def _samples(source: int, wanted: int) -> tuple[Int64Array, Int64Array, Float32Array]:

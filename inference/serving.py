@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from inference.errors import ArrayRefused, Busy
+from inference.memory import keep_freed_memory
 from inference.models.compiled import CompiledModel
 from inference.models.sidecar import ModelFolder
 from inference.predict import available_cores
@@ -191,6 +192,7 @@ class ServingPredictor:
     def _model(self) -> CompiledModel:
         model: CompiledModel | None = getattr(self._local, "model", None)
         if model is None:
+            keep_freed_memory()
             with self._opening:
                 if self._folder is None:
                     self._folder = ModelFolder.open(self._path)

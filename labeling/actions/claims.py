@@ -74,24 +74,31 @@ def hold_claims(
     Returns:
         the live claims, the one to be shown first; empty when nothing is left for this person.
     """
+    # All that is read is read before the transaction: SQLite lets nobody else write during one. What changes meanwhile
+    # does no harm, as claims are dropped and renewed by key, and new ones are checked again when they are made.
+    own = _own_claims(dataset, reviewer)
+    keep = _kept(own, dataset, filters)
+    missing = hold - sum(claim.item_id not in besides for claim in keep)
+    candidates = _candidates(dataset, reviewer, filters, missing) if missing > 0 else []
+    kept = {claim.pk for claim in keep}
+    dropped = [claim.pk for claim in own if claim.pk not in kept]
+    if not own and not candidates:
+        return []
     with transaction.atomic():
-        keep = _held(dataset, reviewer, filters)
-        mine = Claim.objects.filter(pk__in=_own_claims(dataset, reviewer))
-        mine.exclude(pk__in=[claim.pk for claim in keep]).delete()
-        mine.update(lease_expires_at=timezone.now() + lease())
-        missing = hold - sum(claim.item_id not in besides for claim in keep)
-        while missing > 0:
-            won = _claim_some(dataset, reviewer, filters, missing)
-            if won is None:
-                break
-            missing -= won
-        return _held(dataset, reviewer, filters)
+        if dropped:
+            Claim.objects.filter(pk__in=dropped).delete()
+        if kept:
+            Claim.objects.filter(pk__in=kept).update(lease_expires_at=timezone.now() + lease())
+        while candidates:
+            missing -= _claim(dataset, reviewer, filters, candidates)
+            candidates = _candidates(dataset, reviewer, filters, missing) if missing > 0 else []
+    return _held(dataset, reviewer, filters)
 
 
 def release_claims(*, dataset: Dataset, reviewer: Person) -> int:
     """Give every claim back, as when leaving the page."""
     with transaction.atomic():
-        released, _ = Claim.objects.filter(pk__in=_own_claims(dataset, reviewer)).delete()
+        released, _ = Claim.objects.filter(pk__in=[claim.pk for claim in _own_claims(dataset, reviewer)]).delete()
     return released
 
 
@@ -108,10 +115,13 @@ def skip_item(*, item: ReviewItem, reviewer: Person) -> None:
         Skip.objects.update_or_create(item=item, reviewer=reviewer, defaults={"until": timezone.now() + SKIP_FOR})
 
 
-def _own_claims(dataset: Dataset, reviewer: Person) -> list[int]:
-    """The few claims that a person has in a dataset, by key: a join would make the planner walk all its items."""
-    own = Claim.objects.filter(reviewer=reviewer).select_related("item").only("item__dataset")
-    return [claim.pk for claim in own if claim.item.dataset_id == dataset.pk]
+def _own_claims(dataset: Dataset, reviewer: Person) -> list[Claim]:
+    """The few claims that a person has in a dataset, oldest first, expired ones included.
+
+    Chosen here and not by the database: with a condition on the item, its planner would walk all items of the dataset.
+    """
+    own = Claim.objects.filter(reviewer=reviewer).select_related("item").order_by("pk")
+    return [claim for claim in own if claim.item.dataset_id == dataset.pk]
 
 
 def free_slots(dataset: Dataset, items: Sequence[ReviewItem]) -> dict[int, list[int]]:
@@ -140,12 +150,21 @@ def free_slots(dataset: Dataset, items: Sequence[ReviewItem]) -> dict[int, list[
 
 
 def _held(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> list[Claim]:
-    own = (
-        Claim.objects.filter(pk__in=_own_claims(dataset, reviewer), lease_expires_at__gt=timezone.now())
-        .select_related("item__image__given_class", "item__image__current_class", "item__suggested_class")
-        .order_by("pk")
-    )
-    held = list(own)
+    """The live claims that match, in the order to be shown, each with its item, image and classes."""
+    kept = _kept(_own_claims(dataset, reviewer), dataset, filters)
+    items = ReviewItem.objects.select_related("image__given_class", "image__current_class", "suggested_class")
+    of_claims = items.in_bulk([claim.item_id for claim in kept])
+    for claim in kept:
+        claim.item = of_claims.get(claim.item_id, claim.item)
+    return kept
+
+
+def _kept(own: Sequence[Claim], dataset: Dataset, filters: QueueFilter) -> list[Claim]:
+    """Of a person's claims those that are live and match, in the order to be shown."""
+    now = timezone.now()
+    held = [claim for claim in own if claim.lease_expires_at > now]
+    if not held:
+        return []
     matching = matching_items(dataset, filters).filter(pk__in=[claim.item_id for claim in held])
     place = {pk: place for place, pk in enumerate(matching.values_list("pk", flat=True))}
     golden = _fitting([claim for claim in held if claim.golden and not claim.returned], dataset, filters)
@@ -169,15 +188,11 @@ def _fitting(golden: list[Claim], dataset: Dataset, filters: QueueFilter) -> lis
     return [claim for claim in golden if claim.item_id in keys]
 
 
-def _claim_some(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted: int) -> int | None:
-    """Try to claim up to `wanted` items; how many were won, or None when there is nothing to try."""
+def _claim(dataset: Dataset, reviewer: Person, filters: QueueFilter, candidates: Sequence[ReviewItem]) -> int:
+    """Try to claim items that were claimable a moment ago; how many were won, golden images before them included."""
     now = timezone.now()
-    candidates = _candidates(dataset, reviewer, filters, wanted)
-    if not candidates:
-        return None
     keys = [item.pk for item in candidates]
     Claim.objects.filter(item__in=keys, lease_expires_at__lte=now).delete()
-    before = Claim.objects.filter(item__in=keys, reviewer=reviewer).count()
     golden = _claim_golden(dataset, reviewer, filters, candidates)
     slots = free_slots(dataset, candidates)
     # Somebody may be inserting the same slots right now: of the two, the database lets one in.
@@ -195,7 +210,7 @@ def _claim_some(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted
         ],
         ignore_conflicts=True,
     )
-    return golden + Claim.objects.filter(item__in=keys, reviewer=reviewer, golden=False).count() - before
+    return golden + Claim.objects.filter(item__in=keys, reviewer=reviewer, golden=False).count()
 
 
 def _candidates(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted: int) -> list[ReviewItem]:
@@ -212,9 +227,8 @@ def _candidates(dataset: Dataset, reviewer: Person, filters: QueueFilter, wanted
     def sensitive(item: ReviewItem) -> bool:
         return max(ranks[item.given_class_id], ranks[item.suggested_class_id]) >= rank
 
-    held = Claim.objects.filter(pk__in=_own_claims(dataset, reviewer), golden=False, returned=False)
-    last = held.select_related("item").order_by("-pk").first()
-    was_sensitive = last is not None and sensitive(last.item)
+    held = [claim for claim in _own_claims(dataset, reviewer) if not claim.golden and not claim.returned]
+    was_sensitive = bool(held) and sensitive(held[-1].item)
     first = list(claimable[:wanted])
     harmless = list(claimable_items(dataset, reviewer, replace(filters, below_rank=rank))[:wanted])
     chosen: list[ReviewItem] = []

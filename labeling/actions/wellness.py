@@ -38,6 +38,11 @@ def count_reveal(*, person: Person) -> None:
 
 
 def _count(person: Person, **more: int) -> None:
-    with transaction.atomic():
-        exposure, _ = Exposure.objects.get_or_create(person=person, day=timezone.localdate())
-        Exposure.objects.filter(pk=exposure.pk).update(**{name: F(name) + number for name, number in more.items()})
+    day = timezone.localdate()
+    today = Exposure.objects.filter(person=person, day=day)
+    counted = {name: F(name) + number for name, number in more.items()}
+    # One statement, but for the first time of a day: everybody who decides comes by here.
+    if not today.update(**counted):
+        with transaction.atomic():
+            Exposure.objects.get_or_create(person=person, day=day)
+            today.update(**counted)

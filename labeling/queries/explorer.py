@@ -5,11 +5,12 @@ index, and the rest is decided among them. Otherwise the order's own index is wa
 and after `LOOK_AT_MOST` images the page shows what it has and says how far it looked.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, QuerySet, Value
 
 from labeling.explorer_filter import ExplorerFilter
 from labeling.models import (
@@ -37,8 +38,7 @@ _STEPS = (400, 1_600, 2_000, 2_000)
 _COUNT_LOOK_AT_MOST = 100_000
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a page ended in its order: the value sorted by (None for the newest) and the image."""
 
     value: float | str | None
@@ -100,6 +100,24 @@ class _Condition:
 
     def first_keys(self, most: int) -> list[int]:
         return list(self.keys.values_list(self.name, flat=True)[:most]) if self.keys is not None else []
+
+    def count_to(self, most: int) -> int:
+        """How many keys there are, looking no further than `most`."""
+        return self.keys.order_by().values_list(self.name)[:most].count() if self.keys is not None else 0
+
+
+class _Among(Func):
+    """Whether a key is one of some thousands, which go to the database as one parameter: each one costs time."""
+
+    output_field = BooleanField()
+    template, arg_joiner = "%(expressions)s))", " IN (SELECT value FROM json_each("
+
+    def __init__(self, key: str, keys: Sequence[int]) -> None:
+        super().__init__(F(key), Value(json.dumps(keys)))
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        joiner = " = ANY(ARRAY(SELECT json_array_elements_text("
+        return self.as_sql(compiler, connection, template="%(expressions)s::json)::bigint))", arg_joiner=joiner)
 
 
 @dataclass(frozen=True)
@@ -218,9 +236,8 @@ def _rarest(conditions: Sequence[_Condition]) -> tuple[list[int] | None, _Condit
     for condition in conditions:
         if condition.keys is None:
             continue
-        keys = condition.first_keys(_FEW + 1)
-        if len(keys) <= _FEW:
-            return keys, None
+        if condition.count_to(_FEW + 1) <= _FEW:
+            return condition.first_keys(_FEW), None
         # Conditions come in the order of how much they usually leave.
         if walked is None and condition.in_order:
             walked = condition
@@ -257,18 +274,20 @@ def _walk(
 def _that_hold(dataset: Dataset, keys: Sequence[int], conditions: Sequence[_Condition]) -> set[int]:
     if not conditions:
         return set(keys)
-    images = Image.objects.filter(dataset=dataset, pk__in=keys)
+    return set(_those_that_hold(dataset, keys, conditions).order_by().values_list("pk", flat=True))
+
+
+def _those_that_hold(dataset: Dataset, keys: Sequence[int], conditions: Sequence[_Condition]) -> QuerySet[Image]:
+    images = Image.objects.filter(_Among("pk", keys), dataset=dataset)
     for condition in conditions:
         images = images.filter(condition.holds)
-    return set(images.order_by().values_list("pk", flat=True))
+    return images
 
 
 def _places_among(
     dataset: Dataset, keys: Sequence[int], conditions: Sequence[_Condition], order: _Order
 ) -> list[Place]:
-    images = Image.objects.filter(dataset=dataset, pk__in=keys)
-    for condition in conditions:
-        images = images.filter(condition.holds)
+    images = _those_that_hold(dataset, keys, conditions)
     if order.value_of_image is None:
         places = [Place(None, pk) for pk in images.order_by().values_list("pk", flat=True)]
     else:
@@ -284,7 +303,7 @@ def _cheap_count(dataset: Dataset, conditions: Sequence[_Condition]) -> ImageCou
         return ImageCount(count.value, exact=True)
     if len(conditions) > 1 or conditions[0].keys is None or not conditions[0].in_order:
         return None
-    images = len(conditions[0].first_keys(COUNT_TO + 1))
+    images = conditions[0].count_to(COUNT_TO + 1)
     return ImageCount(min(images, COUNT_TO), exact=images <= COUNT_TO)
 
 

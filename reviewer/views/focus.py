@@ -102,10 +102,10 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
     for one in sent:
         carry_out = _CARRY_OUT.get(str(one.get("decision")), _decide)
         try:
-            words, verdict = carry_out(request, access, one, classes)
+            words, verdict, seen = carry_out(request, access, one, classes)
             result: Answer = {"status": 200, "words": words}
-            if carry_out in {_decide, _skip}:
-                care.count_seen(_item(access, one.get("item")))
+            if seen is not None:
+                care.count_seen(seen)
             if verdict is not None:
                 saved.append(verdict)
         except Http404 as missing:
@@ -174,7 +174,8 @@ def _held(request: PersonRequest, access: DatasetAccess, decided: frozenset[int]
     }
 
 
-_Carried = tuple[str, Verdict | None]
+# What to say, the verdict that was saved, and the item that the person saw for it where that is to be counted here.
+_Carried = tuple[str, Verdict | None, ReviewItem | None]
 
 
 def _decide(request: PersonRequest, access: DatasetAccess, one: Answer, classes: list[TaxonomyClass]) -> _Carried:
@@ -182,8 +183,9 @@ def _decide(request: PersonRequest, access: DatasetAccess, one: Answer, classes:
     if not form.is_valid():
         raise _Unreadable(form.first_error())
     decision, key, seconds = form.parsed()
+    item = _item(access, one.get("item"))
     saved = record_verdict(
-        item=_item(access, one.get("item")),
+        item=item,
         reviewer=request.user,
         kind=decision.kind,
         label=decision.label,
@@ -192,19 +194,21 @@ def _decide(request: PersonRequest, access: DatasetAccess, one: Answer, classes:
         shown=form.shown(),
         blind=one.get("blind") is True,
     )
-    return in_words(saved), saved
+    return in_words(saved), saved, item
 
 
 def _skip(request: PersonRequest, access: DatasetAccess, one: Answer, _: list[TaxonomyClass]) -> _Carried:
-    skip_item(item=_item(access, one.get("item")), reviewer=request.user)
-    return "Skipped, not now.", None
+    item = _item(access, one.get("item"))
+    skip_item(item=item, reviewer=request.user)
+    return "Skipped, not now.", None, item
 
 
 def _undo(request: PersonRequest, access: DatasetAccess, one: Answer, _: list[TaxonomyClass]) -> _Carried:
     undone = undo_own(
         dataset=access.dataset, reviewer=request.user, undoes=_key(one.get("undoes")), key=_key(one.get("key"))
     )
-    return "Undone: this image is open again." if undone else "It had not been saved: nothing to undo.", undone
+    words = "Undone: this image is open again." if undone else "It had not been saved: nothing to undo."
+    return words, undone, None
 
 
 def _escalate(request: PersonRequest, access: DatasetAccess, one: Answer, _: list[TaxonomyClass]) -> _Carried:
@@ -227,7 +231,7 @@ def _escalate(request: PersonRequest, access: DatasetAccess, one: Answer, _: lis
     )
     if not repeated:
         Care(request.user).count_seen(item)
-    return "Escalated: it is out of sight.", None
+    return "Escalated: it is out of sight.", None, None
 
 
 _CARRY_OUT: dict[str, Callable[..., _Carried]] = {"skip": _skip, "undo": _undo, "escalate": _escalate}

@@ -791,10 +791,11 @@ def test_two_people_are_never_shown_the_same_image(sit: Sit) -> None:
     for _ in range(3):
         for desk in desks:
             desk.press("k")
-    deadline = time.monotonic() + 15
-    while any(len(desk.claims()) < 6 for desk in desks) and time.monotonic() < deadline:
-        desks[0].page.wait_for_timeout(100)  # what was decided last makes room for one more
-    one, other = (set(desk.shown_images()) | desk.claims() for desk in desks)
+    deadline = time.monotonic() + 30
+    one, other = set[int](), set[int]()
+    while not len(one) == len(other) == 9 and time.monotonic() < deadline:
+        desks[0].page.wait_for_timeout(100)  # what was decided last is on its way, and makes room for one more
+        one, other = (set(desk.shown_images()) | desk.claims() for desk in desks)
     assert len(one) == len(other) == 9
     assert one.isdisjoint(other)
 
