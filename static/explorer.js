@@ -1,6 +1,7 @@
 // The explorer: ticking many images, and the detail panel beside them where the window is wide enough.
 
-import { announce, boxesOf, plainKey, watchSelection } from "./selection.js";
+import { announce } from "./page.js";
+import { boxesOf, plainKey, watchSelection } from "./selection.js";
 
 const form = document.getElementById("selection");
 const wide = matchMedia("(min-width: 1200px)");

@@ -1,7 +1,8 @@
 // The grid by keyboard: arrows and Space choose, Enter settles the page, E escalates one, R reveals while held.
 
 import { meaningOf } from "./keys.js";
-import { announce, boxesOf, plainKey, watchSelection } from "./selection.js";
+import { announce, toggleShield } from "./page.js";
+import { boxesOf, plainKey, watchSelection } from "./selection.js";
 
 const form = document.querySelector("[data-settle]");
 let sent = false;
@@ -45,16 +46,6 @@ for (const type of ["pointerup", "pointercancel"]) document.addEventListener(typ
 
 function reveal(on) {
   form?.classList.toggle("revealed", on);
-}
-
-async function toggleShield() {
-  const root = document.documentElement;
-  const on = root.dataset.shield !== "on";
-  root.dataset.shield = on ? "on" : "off";
-  const shield = document.getElementById("shield-form");
-  shield.elements.shield.checked = on;
-  const saved = await fetch(shield.action, { method: "POST", body: new FormData(shield) }).then((answer) => answer.ok, () => false);
-  announce(`Blur ${on ? "on" : "off"}${saved ? "" : " here, but this was not saved"}.`);
 }
 
 // A page that comes back from the browser's memory may show what was settled since.

@@ -74,9 +74,3 @@ export function plainKey(event) {
   if (/^[a-z0-9/]$/i.test(event.key)) return meaningOf(event.key);
   return /^Key[A-Z]$/.test(event.code) ? meaningOf(event.code.slice(3)) : "";
 }
-
-export function announce(text) {
-  const region = document.getElementById("announce");
-  region.textContent = "";
-  setTimeout(() => (region.textContent = text), 30);
-}

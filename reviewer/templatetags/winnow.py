@@ -162,9 +162,12 @@ def in_words(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.3g}"
     if isinstance(value, list):
         sentences = all(isinstance(part, str) and part.endswith(".") for part in value)
-        return (" " if sentences else ", ").join(in_words(part) for part in value)
+        between = " " if sentences else "; " if any(isinstance(part, dict) for part in value) else ", "
+        return between.join(in_words(part) for part in value)
     if isinstance(value, dict):
         return ", ".join(f"{in_words(part)} {spaced(str(name))}" for name, part in value.items())
     return str(value)

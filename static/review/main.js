@@ -6,6 +6,7 @@
 // Without this code the same page works by plain forms.
 
 import { meaningOf } from "../keys.js";
+import { announce, toggleShield } from "../page.js";
 import { describe, element, fillAround, fillItem, thumbnail } from "./item_view.js";
 import { newKey, Outbox, post } from "./outbox.js";
 import { Pictures, Zoom } from "./pictures.js";
@@ -35,7 +36,8 @@ let broken = false; // its image cannot be loaded, which the page says in its pl
 let holding = ""; // why no key may decide just now
 let feed = "idle"; // of fetching items: idle, offline, failing, signed-out, gone
 let feedWhy = "";
-let leaving = false;
+let leaving = null; // the form that goes once everything is saved
+let going = false; // it has been sent
 let lastWords = "";
 let asking = null; // the item whose escalation is to be confirmed
 
@@ -520,13 +522,6 @@ function hint(why) {
   announce(why);
 }
 
-function announce(text) {
-  const region = byId("announce");
-  // The same words twice in a row are read twice only if the region was empty in between.
-  region.textContent = "";
-  setTimeout(() => (region.textContent = text), 30);
-}
-
 function tally(progress) {
   if (!progress) return;
   byId("wellness").textContent = progress.notice;
@@ -553,7 +548,7 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
     act();
   } else if (form.id === "leave" || form.id === "separate") {
-    if (!outbox.pending || leaving === form) return (leaving = form);
+    if (!outbox.pending || leaving === form) return go();
     event.preventDefault();
     leaving = form;
     holding = "leaving as soon as everything is saved; once more leaves at once";
@@ -561,9 +556,16 @@ document.addEventListener("submit", (event) => {
   }
 });
 
-// Everything is saved, so the form that waited for it may go.
+// Everything is saved, so the form that waited for it may go: once, as a second time would abort the first.
 function leave() {
-  leaving.submit();
+  const form = leaving;
+  go();
+  form.submit();
+}
+
+function go() {
+  leaving = null;
+  going = true;
 }
 
 async function start() {
@@ -602,7 +604,7 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("focus", () => feed === "signed-out" && retry());
 window.addEventListener("beforeunload", (event) => {
-  if (outbox.pending && !leaving) event.preventDefault();
+  if (outbox.pending && !going) event.preventDefault();
 });
 
 // ---- panels -------------------------------------------------------------------------------------------------
@@ -687,7 +689,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.repeat) return;
-  if (key === "b") return toggleShield();
+  if (key === "b") return blur();
   const panel = document.querySelector(".side-panel:not([hidden])");
   if (key === "escape" && panel) return togglePanel(panel.id, false);
   const button = focusPart.querySelector(`[data-keys~="${CSS.escape(key)}"]:not([hidden], [hidden] *)`);
@@ -760,19 +762,9 @@ document.addEventListener("contextmenu", (event) => {
   if (event.target.closest(".reveal")) event.preventDefault();
 });
 
-async function toggleShield() {
-  const root = document.documentElement;
-  const on = root.dataset.shield !== "on";
-  root.dataset.shield = on ? "on" : "off";
-  announce(on ? "Blur on." : "Blur off.");
-  const form = byId("shield-form");
-  form.elements.shield.checked = on;
-  try {
-    const answer = await fetch(form.action, { method: "POST", body: new FormData(form), headers: { "HX-Request": "true" } });
-    if (!answer.ok) throw new Error(String(answer.status));
-  } catch {
-    hint(`blur is ${on ? "on" : "off"} here, but this was not saved`);
-  }
+async function blur() {
+  const { on, saved } = await toggleShield();
+  if (!saved) hint(`blur is ${on ? "on" : "off"} here, but this was not saved`);
 }
 
 // ---- begin --------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from reviewer.templatetags.winnow import duration, in_past, in_words, moment, sp
         (["one member", "another"], "one member, another"),
         (["A sentence.", "Another."], "A sentence. Another."),
         ({"near_duplicates": 1200}, "1,200 near duplicates"),
+        (0.060931899, "0.0609"),
+        ([{"share": 0.25, "images": 3}, {"share": 0.5, "images": 1}], "0.25 share, 3 images; 0.5 share, 1 images"),
         ("text", "text"),
     ],
 )
