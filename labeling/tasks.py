@@ -8,7 +8,18 @@ from django_tasks import task
 
 from labeling.actions.runs import dead_runs, queue_run
 from labeling.errors import LabelingError, RunStopped
-from labeling.models import Consensus, Dataset, ModelVersion, Person, QueueOrder, Release, Run, RunKind, RunState
+from labeling.models import (
+    Consensus,
+    Dataset,
+    LabelsUsed,
+    ModelVersion,
+    Person,
+    QueueOrder,
+    Release,
+    Run,
+    RunKind,
+    RunState,
+)
 from labeling.queries.alike import groups_are_behind
 from labeling.queries.answers import skills_are_behind
 from labeling.queries.audits import estimate_is_behind
@@ -133,9 +144,10 @@ def keep_estimate_fresh(dataset: Dataset, *, audit: bool) -> None:
 
 # The web process imports this module to queue jobs; only the worker pays for what the jobs need.
 def _score(run: Run) -> None:
-    from labeling.pipeline.scoring import score
+    from labeling.pipeline.scoring import ReleasePart, score
 
-    score(run.dataset, model=run.parameters.get("model"), person=run.created_by, queued=run)
+    part = ReleasePart.of(run.parameters)
+    score(run.dataset, model=run.parameters.get("model"), part=part, person=run.created_by, queued=run)
 
 
 def _find_issues(run: Run) -> None:
@@ -195,6 +207,21 @@ def _apply_policy(run: Run) -> None:
     apply_policy(run.dataset, person=run.created_by, queued=run)
 
 
+def _evaluate(run: Run) -> None:
+    from labeling.pipeline.evaluating import evaluate
+
+    asked = run.parameters
+    evaluate(
+        ModelVersion.objects.select_related("taxonomy").get(pk=asked["model"]),
+        Release.objects.select_related("dataset__taxonomy").get(pk=asked["release"]),
+        split=asked["split"],
+        labels=LabelsUsed(asked["labels"]),
+        class_map=asked["class_map"],
+        person=run.created_by,
+        queued=run,
+    )
+
+
 _JOBS = {
     RunKind.SCORE: _score,
     RunKind.FIND_ISSUES: _find_issues,
@@ -204,4 +231,5 @@ _JOBS = {
     RunKind.CUT: _cut,
     RunKind.EXPORT: _export,
     RunKind.POLICY: _apply_policy,
+    RunKind.EVALUATE: _evaluate,
 }

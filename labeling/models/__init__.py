@@ -9,11 +9,13 @@ from labeling.models.escalation import (
     EscalationState,
     Quarantine,
 )
+from labeling.models.evaluation import Evaluation, LabelsUsed, Level
 from labeling.models.golden import GoldenAnswer, GoldenImage, ReviewerSkill
 from labeling.models.image import SPLITS, Image, Split
 from labeling.models.issue import IssueKind, LabelIssue
 from labeling.models.policy import BandName, BandSample, ImageBand, Policy
 from labeling.models.prediction import EnsembleMember, FoldPrediction, ModelVersion, Prediction
+from labeling.models.promotion import Promotion
 from labeling.models.release import Release, ReleaseEntry
 from labeling.models.report import Delivery, Report, ReportKind, Webhook
 from labeling.models.review import (
@@ -54,6 +56,7 @@ __all__ = [
     "EscalationEvent",
     "EscalationEventKind",
     "EscalationState",
+    "Evaluation",
     "Exposure",
     "FilledSlot",
     "FoldPrediction",
@@ -66,11 +69,14 @@ __all__ = [
     "IssueKind",
     "ItemState",
     "LabelIssue",
+    "LabelsUsed",
+    "Level",
     "Membership",
     "ModelVersion",
     "Person",
     "Policy",
     "Prediction",
+    "Promotion",
     "Quarantine",
     "QueueOrder",
     "Release",

@@ -23,6 +23,9 @@ class RunKind(models.TextChoices):
     BAND_SAMPLE = "band_sample", "draw a sample of a band"
     API = "api", "receive images by the API"
     REPORT = "report", "take reports of mistakes"
+    EVALUATE = "evaluate", "evaluate a model"
+    PROMOTE = "promote", "promote a model"
+    LOOP = "loop", "loop"
 
 
 def run_kind_choices() -> list[tuple[str, str]]:

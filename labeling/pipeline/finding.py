@@ -222,7 +222,7 @@ def _models(dataset: Dataset, how: HowToFind) -> list[ModelVersion]:
         raise WrongUsage(f"Expected a method of {', '.join(METHODS)}, received {how.method!r}.")
     if how.adjusted and how.method not in ADJUSTABLE:
         raise WrongUsage(f"Only {' and '.join(ADJUSTABLE)} can be class-adjusted, not {how.method}.")
-    models = [current_model(name) for name in how.models or (None,)]
+    models = [current_model(name, dataset) for name in how.models or (None,)]
     if len({model.pk for model in models}) < len(models):
         raise WrongUsage(f"Each model is named once, received {', '.join(how.models)}.")
     for model in models:
