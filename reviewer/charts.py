@@ -4,8 +4,9 @@ All charts are `WIDTH` × `HEIGHT` units with room for axis labels; y grows down
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from labeling.models import Dataset
 from labeling.pipeline.thresholds import GRID, Tuning
@@ -115,6 +116,21 @@ class BandHistogram:
     @property
     def room(self) -> int:
         return self.ground - self.top
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often a model is right, by how sure it was: bars, and the diagonal on which they would all end."""
+
+    bars: tuple[Bar, ...]
+    ticks: tuple[Tick, ...]
+    levels: tuple[Tick, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    ground: int = HEIGHT - BOTTOM
 
 
 @dataclass(frozen=True)
@@ -263,6 +279,32 @@ def band_histogram(tuning: Tuning, low: float, high: float) -> BandHistogram:
         x(high),
         tuple(Tick(x(share), f"{share:g}") for share in (0, 0.2, 0.4, 0.6, 0.8, 1)),
         tuple(Tick(round(ground - tall(level), 1), f"{level:,}") for level in _levels(most)),
+    )
+
+
+def reliability(bins: Sequence[Mapping[str, Any]]) -> Reliability:
+    """Confidence on x, accuracy on y; `bins` as an evaluation keeps them. The filled part is the mean confidence."""
+    across, ground, room = WIDTH - LEFT - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
+    step = across / max(len(bins), 1)
+    bars = tuple(
+        Bar(
+            x=round(LEFT + place * step + 1, 1),
+            y=round(ground - room * one["accuracy"], 1),
+            width=round(step - 2, 1),
+            height=round(room * one["accuracy"], 1),
+            done_y=round(ground - room * one["confidence"] - 1, 1),
+            done_height=2,
+            title=f"{one['low']:.2f} to {one['high']:.2f}: {one['images']:,} images, sure {one['confidence']:.1%}, "
+            f"right {one['accuracy']:.1%}",
+        )
+        for place, one in enumerate(bins)
+        if one["images"]
+    )
+    shares = (0, 0.25, 0.5, 0.75, 1)
+    return Reliability(
+        bars,
+        tuple(Tick(round(LEFT + share * across, 1), f"{share:g}") for share in shares),
+        tuple(Tick(round(ground - share * room, 1), f"{share:.0%}") for share in shares),
     )
 
 

@@ -21,9 +21,13 @@ from labeling.models import (
     SPLITS,
     Comfort,
     Consensus,
+    Dataset,
     ImageSize,
+    LabelsUsed,
+    ModelVersion,
     Person,
     QueueOrder,
+    Release,
     Scope,
     ShieldStyle,
     TaxonomyClass,
@@ -408,6 +412,26 @@ class ReleaseForm(forms.Form):
             return parse_ratios(self.cleaned_data["ratios"])
         except WrongUsage as error:
             raise forms.ValidationError(str(error)) from error
+
+
+class EvaluationForm(forms.Form):
+    """Which model on which part of which release, and against which labels."""
+
+    model = forms.ModelChoiceField(ModelVersion.objects.none(), label="Model")
+    release = forms.ModelChoiceField(Release.objects.none(), label="Release")
+    split = forms.ChoiceField(choices=[(split, split) for split in reversed(SPLITS)], label="Split")
+    labels = forms.ChoiceField(choices=LabelsUsed.choices, label="Labels")
+
+    def __init__(self, *args: Any, dataset: Dataset, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields = cast(dict[str, forms.ModelChoiceField[Any]], self.fields)
+        fields["model"].queryset = ModelVersion.objects.order_by("-pk")
+        fields["release"].queryset = dataset.releases.all()
+        fields["model"].empty_label = fields["release"].empty_label = None
+
+    def first_error(self) -> str:
+        field, errors = next(iter(self.errors.items()))
+        return f"Nothing was started. {field.capitalize()}: {errors[0]}"
 
 
 class ComfortForm(forms.Form):

@@ -11,6 +11,7 @@ from reviewer.views import (
     duplicates,
     escalate,
     escalations,
+    evaluations,
     explorer,
     focus,
     grid,
@@ -119,6 +120,10 @@ urlpatterns = [
     path("d/<slug:slug>/releases/", releases.releases, name="releases"),
     path("d/<slug:slug>/releases/cut/", releases.cut, name="release_cut"),
     path("d/<slug:slug>/releases/<int:pk>/export/", releases.export, name="release_export"),
+    path("d/<slug:slug>/evaluations/", evaluations.evaluations, name="evaluations"),
+    path("d/<slug:slug>/evaluations/start/", evaluations.evaluate, name="evaluate"),
+    path("d/<slug:slug>/evaluations/<int:pk>/", evaluations.evaluation, name="evaluation"),
+    path("d/<slug:slug>/evaluations/<int:pk>/matrix.png", evaluations.matrix, name="evaluation_matrix"),
     path("", api.urls),
 ]
 

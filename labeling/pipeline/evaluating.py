@@ -13,6 +13,7 @@ from labeling.errors import NothingToDo, UnknownSplit, WrongUsage, nearest
 from labeling.models import (
     SPLITS,
     Evaluation,
+    Image,
     LabelsUsed,
     Level,
     ModelVersion,
@@ -295,6 +296,32 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
         relabelled=int((one.labels[at] != other.labels[to]).sum()),
         test=mcnemar(one.right[at], other.right[to]),
     )
+
+
+@dataclass(frozen=True)
+class AnsweredImage:
+    """An image with its label, what the model said, and how sure it was, 0..1."""
+
+    image: Image
+    label: str
+    said: str
+    confidence: float
+
+
+def answered_images(answers: Answers, rows: Integers) -> list[AnsweredImage]:
+    """The images of some rows, in their order; one SQL query. Those that went into quarantine are left out."""
+    found = Image.objects.select_related("given_class", "current_class").in_bulk([answers.pks[row] for row in rows])
+    said = answers.said
+    return [
+        AnsweredImage(
+            found[answers.pks[row]],
+            answers.names[answers.labels[row]],
+            answers.names[said[row]],
+            float(answers.probabilities[row, said[row]]),
+        )
+        for row in rows.tolist()
+        if answers.pks[row] in found
+    ]
 
 
 def _answers(
