@@ -1,6 +1,7 @@
 """Background entry points: each a thin call into the pipeline, carried out by `manage.py worker`."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from django.db import transaction
@@ -222,6 +223,14 @@ def _evaluate(run: Run) -> None:
     )
 
 
+def _import_verdicts(run: Run) -> None:
+    from labeling.pipeline.interchange import import_verdicts
+
+    asked = run.parameters
+    reviewer = Person.objects.get(pk=asked["reviewer"])
+    import_verdicts(run.dataset, Path(asked["path"]), reviewer, name=asked["name"], person=run.created_by, queued=run)
+
+
 _JOBS = {
     RunKind.SCORE: _score,
     RunKind.FIND_ISSUES: _find_issues,
@@ -232,4 +241,5 @@ _JOBS = {
     RunKind.EXPORT: _export,
     RunKind.POLICY: _apply_policy,
     RunKind.EVALUATE: _evaluate,
+    RunKind.VERDICTS: _import_verdicts,
 }

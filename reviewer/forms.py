@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django import forms
+from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils import timezone
@@ -17,6 +19,7 @@ from labeling.actions.triage import MOST_HOURS
 from labeling.actions.verdicts import Shown
 from labeling.actions.wellness import Wishes
 from labeling.errors import WrongUsage
+from labeling.importers.decisions import SUFFIXES
 from labeling.models import (
     SPLITS,
     Comfort,
@@ -432,6 +435,32 @@ class EvaluationForm(forms.Form):
     def first_error(self) -> str:
         field, errors = next(iter(self.errors.items()))
         return f"Nothing was started. {field.capitalize()}: {errors[0]}"
+
+
+class VerdictsFileForm(forms.Form):
+    """A file of decisions, and whose verdicts they become."""
+
+    file = forms.FileField(
+        label="File",
+        help_text=f"{', '.join(SUFFIXES)}: verdicts, Label Studio’s JSON, or CVAT’s ImageNet zip.",
+        widget=forms.FileInput(attrs={"accept": ",".join(SUFFIXES)}),
+    )
+    reviewer = forms.CharField(
+        max_length=150,
+        label="Whose verdicts",
+        help_text="The name of a member.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def clean_file(self) -> UploadedFile[Any]:
+        file: UploadedFile[Any] = self.cleaned_data["file"]
+        if Path(file.name or "").suffix.lower() not in SUFFIXES:
+            raise forms.ValidationError(f"Expected a file ending in {', '.join(SUFFIXES)}, received {file.name}.")
+        return file
+
+    def first_error(self) -> str:
+        field, errors = next(iter(self.errors.items()))
+        return f"Nothing was imported. {field.capitalize()}: {errors[0]}"
 
 
 class ComfortForm(forms.Form):

@@ -16,6 +16,7 @@ from reviewer.views import (
     focus,
     grid,
     images,
+    interchange,
     me,
     overview,
     policy,
@@ -124,6 +125,10 @@ urlpatterns = [
     path("d/<slug:slug>/evaluations/start/", evaluations.evaluate, name="evaluate"),
     path("d/<slug:slug>/evaluations/<int:pk>/", evaluations.evaluation, name="evaluation"),
     path("d/<slug:slug>/evaluations/<int:pk>/matrix.png", evaluations.matrix, name="evaluation_matrix"),
+    path("d/<slug:slug>/interchange/", interchange.interchange, name="interchange"),
+    path("d/<slug:slug>/interchange/verdicts/", interchange.bring, name="interchange_bring"),
+    path("d/<slug:slug>/interchange/verdicts.<str:form>", interchange.verdicts, name="interchange_verdicts"),
+    path("d/<slug:slug>/interchange/labels.<str:form>", interchange.labels, name="interchange_labels"),
     path("", api.urls),
 ]
 

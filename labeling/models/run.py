@@ -26,6 +26,7 @@ class RunKind(models.TextChoices):
     EVALUATE = "evaluate", "evaluate a model"
     PROMOTE = "promote", "promote a model"
     LOOP = "loop", "loop"
+    VERDICTS = "verdicts", "import verdicts"
 
 
 def run_kind_choices() -> list[tuple[str, str]]:
