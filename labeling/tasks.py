@@ -195,6 +195,19 @@ def _apply_policy(run: Run) -> None:
     apply_policy(run.dataset, person=run.created_by, queued=run)
 
 
+def _train(run: Run) -> None:
+    from labeling.pipeline.training import TrainOptions, train
+
+    release = Release.objects.select_related("dataset__taxonomy").get(pk=run.parameters["release"])
+    train(
+        release,
+        recipe=run.parameters["recipe"],
+        options=TrainOptions.of(run.parameters),
+        person=run.created_by,
+        queued=run,
+    )
+
+
 _JOBS = {
     RunKind.SCORE: _score,
     RunKind.FIND_ISSUES: _find_issues,
@@ -204,4 +217,5 @@ _JOBS = {
     RunKind.CUT: _cut,
     RunKind.EXPORT: _export,
     RunKind.POLICY: _apply_policy,
+    RunKind.TRAIN: _train,
 }

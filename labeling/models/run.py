@@ -23,6 +23,7 @@ class RunKind(models.TextChoices):
     BAND_SAMPLE = "band_sample", "draw a sample of a band"
     API = "api", "receive images by the API"
     REPORT = "report", "take reports of mistakes"
+    TRAIN = "train", "train a model"
 
 
 def run_kind_choices() -> list[tuple[str, str]]:
