@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django_tasks import task
 
@@ -223,12 +224,41 @@ def _evaluate(run: Run) -> None:
     )
 
 
+def _train(run: Run) -> None:
+    from labeling.pipeline.training import TrainOptions, train
+
+    release = Release.objects.select_related("dataset__taxonomy").get(pk=run.parameters["release"])
+    train(
+        release,
+        recipe=run.parameters["recipe"],
+        options=TrainOptions.of(run.parameters),
+        person=run.created_by,
+        queued=run,
+    )
+
+
 def _import_verdicts(run: Run) -> None:
     from labeling.pipeline.interchange import import_verdicts
 
     asked = run.parameters
     reviewer = Person.objects.get(pk=asked["reviewer"])
-    import_verdicts(run.dataset, Path(asked["path"]), reviewer, name=asked["name"], person=run.created_by, queued=run)
+    path = Path(asked["path"])
+    import_verdicts(run.dataset, path, reviewer, name=asked["name"], person=run.created_by, queued=run)
+    if path.is_relative_to(settings.UPLOADS_ROOT):
+        path.unlink(missing_ok=True)
+
+
+def _promote(run: Run) -> None:
+    from labeling.pipeline.promoting import promote
+
+    model = ModelVersion.objects.select_related("taxonomy").get(pk=run.parameters["model"])
+    promote(model, run.dataset, reason=run.parameters["reason"], person=run.created_by, queued=run)
+
+
+def _loop(run: Run) -> None:
+    from labeling.pipeline.looping import LoopOptions, run_loop
+
+    run_loop(run.dataset, LoopOptions.of(run.parameters), person=run.created_by, queued=run)
 
 
 _JOBS = {
@@ -242,4 +272,7 @@ _JOBS = {
     RunKind.POLICY: _apply_policy,
     RunKind.EVALUATE: _evaluate,
     RunKind.VERDICTS: _import_verdicts,
+    RunKind.TRAIN: _train,
+    RunKind.PROMOTE: _promote,
+    RunKind.LOOP: _loop,
 }

@@ -83,6 +83,19 @@ class RunReporter:
             self._listener(self.run.done, self.run.total, self.run.stage)
 
 
+def following(reporter: RunReporter) -> Listener:
+    """A listener that shows a step's progress as that of the run which the step belongs to.
+
+    Stopping that run stops the step.
+    """
+
+    def follow(done: int, total: int | None, stage: str) -> None:
+        reporter.run.stage, reporter.run.total, reporter.run.done = stage, total, done
+        reporter.advance(0)
+
+    return follow
+
+
 def _shortened(path: str) -> str:
     """A path that fits an index: one that is too long keeps its ends and a digest of all of it."""
     if len(path.encode()) <= MAX_STORED_BYTES:

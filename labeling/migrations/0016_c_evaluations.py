@@ -22,7 +22,7 @@ def let_go(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labeling", "0015_reports_webhooks"),
+        ("labeling", "0016_b_training"),
     ]
 
     operations = [

@@ -33,6 +33,7 @@ from labeling.models.review import (
 from labeling.models.run import Run, RunKind, RunRefusal, RunState
 from labeling.models.taxonomy import Taxonomy, TaxonomyClass
 from labeling.models.token import ApiToken, Scope, WorkerBeat
+from labeling.models.training import TrainingEpoch
 from labeling.models.visible import visible, visible_items
 from labeling.models.wellness import Comfort, Exposure, ImageSize, ShieldStyle
 
@@ -97,6 +98,7 @@ __all__ = [
     "Split",
     "Taxonomy",
     "TaxonomyClass",
+    "TrainingEpoch",
     "Verdict",
     "VerdictKind",
     "Webhook",

@@ -27,6 +27,7 @@ class RunKind(models.TextChoices):
     PROMOTE = "promote", "promote a model"
     LOOP = "loop", "loop"
     VERDICTS = "verdicts", "import verdicts"
+    TRAIN = "train", "train a model"
 
 
 def run_kind_choices() -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from inference.metrics import PairedTest, by_group, mcnemar, measure, worst_first
 from labeling.actions.evaluations import record_evaluation
-from labeling.actions.runs import Listener, RunReporter, running
+from labeling.actions.runs import Listener, RunReporter, following, running
 from labeling.errors import NothingToDo, UnknownSplit, WrongUsage, nearest
 from labeling.models import (
     SPLITS,
@@ -25,11 +25,11 @@ from labeling.models import (
     RunKind,
     TaxonomyClass,
 )
+from labeling.pipeline.judging import class_map_of
 from labeling.pipeline.model_versions import reference_to
 from labeling.pipeline.scoring import ReleasePart, score, unscored
 from labeling.queries.learned import learned_images
-from labeling.taxonomies import ClassSpec
-from labeling.taxonomies.class_maps import ClassMap, map_classes
+from labeling.taxonomies.class_maps import ClassMap
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -175,18 +175,13 @@ def _score_missing(model_version: ModelVersion, part: ReleasePart, reporter: Run
     if not unscored(part.images(), model_version).exists():
         return
 
-    def follow(done: int, total: int | None, stage: str) -> None:
-        # Written as often as any progress is; a person who stops this run stops the scoring with it.
-        reporter.run.stage, reporter.run.total, reporter.run.done = stage, total, done
-        reporter.advance(0)
-
     reporter.stage("scoring what is missing")
     score(
         part.release.dataset,
         model=reference_to(model_version),
         part=part,
         person=reporter.run.created_by,
-        listener=follow,
+        listener=following(reporter),
     )
 
 
@@ -356,11 +351,7 @@ def _answers(
 
 
 def _class_map(model_version: ModelVersion, release: Release, said: Mapping[str, str]) -> ClassMap:
-    mapped = map_classes(
-        [_spec(known) for known in model_version.taxonomy.classes.order_by("index")],
-        [_spec(known) for known in _classes(release)],
-        said,
-    )
+    mapped = class_map_of(model_version, release.dataset, said)
     if not mapped.by_class and not mapped.by_group:
         raise WrongUsage(
             f"{model_version} has the classes of {model_version.taxonomy}, of which not all mean a class or a group of "
@@ -380,7 +371,3 @@ def _group_ranks(names: Sequence[str], classes: Sequence[TaxonomyClass]) -> Inte
 
 def _classes(release: Release) -> list[TaxonomyClass]:
     return list(release.dataset.taxonomy.classes.order_by("index"))
-
-
-def _spec(known: TaxonomyClass) -> ClassSpec:
-    return ClassSpec(known.name, known.group, known.harm_rank, tuple(known.aliases))

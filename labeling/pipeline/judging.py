@@ -179,6 +179,16 @@ def trained_on(model: ModelVersion, dataset: Dataset) -> bool:
     return any(part.strip().split(" ")[0] == dataset.slug for part in said.split(","))
 
 
+def class_map_of(model: ModelVersion, dataset: Dataset, explicit: Mapping[str, str] | None = None) -> ClassMap:
+    """What the model's classes mean in the dataset's taxonomy.
+
+    Raises:
+        UnknownClass: `explicit` names a class that is in neither.
+    """
+    own = dataset.taxonomy.classes.order_by("index")
+    return map_classes([_spec(one) for one in _classes_of(model)], [_spec(one) for one in own], explicit)
+
+
 def judge(
     dataset: Dataset,
     models: Sequence[ModelVersion],
