@@ -10,6 +10,7 @@ from benchmarks import (
     finding,
     inference,
     keypress,
+    loop,
     pages,
     policy,
     ranking,
@@ -28,6 +29,7 @@ SUITES = {
     "keypress": keypress.run,
     "api": api.run,
     "policy": policy.run,
+    "loop": loop.run,
 }
 
 

@@ -39,6 +39,7 @@ from labeling.models import (
 from labeling.models.dataset import Theme
 from labeling.pipeline.cutting import parse_ratios
 from labeling.pipeline.quality_limits import Limit
+from labeling.pipeline.training import fitting_recipes
 from labeling.queries.team import SettledFilter
 from reviewer.http import row_number
 
@@ -431,6 +432,22 @@ class EvaluationForm(forms.Form):
         fields["model"].queryset = ModelVersion.objects.order_by("-pk")
         fields["release"].queryset = dataset.releases.all()
         fields["model"].empty_label = fields["release"].empty_label = None
+
+    def first_error(self) -> str:
+        field, errors = next(iter(self.errors.items()))
+        return f"Nothing was started. {field.capitalize()}: {errors[0]}"
+
+
+class LoopForm(forms.Form):
+    """What the loop's round trains."""
+
+    recipe = forms.ChoiceField(label="Recipe")
+    leave_out_conflicts = forms.BooleanField(required=False, label="Leave out identical files with two labels")
+
+    def __init__(self, *args: Any, classes: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = [(recipe.name, recipe.name.replace("_", " ")) for recipe in fitting_recipes(classes)]
+        cast(forms.ChoiceField, self.fields["recipe"]).choices = names
 
     def first_error(self) -> str:
         field, errors = next(iter(self.errors.items()))

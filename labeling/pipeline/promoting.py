@@ -7,8 +7,8 @@ from labeling.actions.runs import Listener, following, running
 from labeling.errors import WrongUsage
 from labeling.models import Dataset, ModelVersion, Person, Promotion, Run, RunKind
 from labeling.pipeline.finding import HowToFind, find_issues, last_finding
-from labeling.pipeline.judging import class_map_of
-from labeling.pipeline.model_versions import reference_to
+from labeling.pipeline.judging import class_map_of, impartial_judges
+from labeling.pipeline.model_versions import STARTER, reference_to
 from labeling.pipeline.scoring import score, unscored
 
 
@@ -61,6 +61,10 @@ def promote(
             scored = score(
                 dataset, model=reference_to(model_version), person=reporter.run.created_by, listener=following(reporter)
             ).scored
+        for judge in impartial_judges(dataset, model_version, STARTER).models:
+            if judge != model_version and unscored(dataset.images.all(), judge).exists():
+                person_of = reporter.run.created_by
+                score(dataset, model=reference_to(judge), person=person_of, listener=following(reporter))
         event = record_promotion(
             dataset=dataset, model_version=model_version, person=reporter.run.created_by, reason=reason
         )

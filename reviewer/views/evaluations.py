@@ -31,7 +31,6 @@ from labeling.queries.evaluations import (
     stopped_by,
     title_of,
 )
-from labeling.queries.promotions import promotion_history
 from labeling.queries.runs import latest_run_of
 from labeling.tasks import start_run
 from reviewer import charts
@@ -138,7 +137,6 @@ def _page(request: PersonRequest, access: DatasetAccess, form: EvaluationForm) -
         "evaluations": newest_evaluations(access.dataset),
         "releases": access.dataset.releases.exists(),
         "progress": latest_run_of(access.dataset, RunKind.EVALUATE),
-        "promotions": promotion_history(access.dataset),
     }
     return render(request, "evaluations/list.html", context)
 
