@@ -20,6 +20,11 @@ PAGES = (
     "/d/demo/policy/",
     "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95",
     "/d/demo/releases/",
+    "/d/demo/evaluations/",
+    "/d/demo/evaluations/{evaluation}/",
+    "/d/demo/evaluations/{evaluation}/?level=class&label={given}&said={given}",
+    "/d/demo/loop/",
+    "/d/demo/interchange/",
     "/d/demo/settings/",
     "/d/demo/programs/",
     "/d/demo/review/",
@@ -30,11 +35,19 @@ PAGES = (
 
 
 def page_urls(site: Site) -> dict[str, str]:
-    """Page → where it is on this site, for the worst image, the last ranking and the busiest pair of the demo."""
+    """Page → where it is on this site, for the worst image, the last ranking and the busiest pair of the demo.
+
+    The first call cuts a release and evaluates the starter model on it, where nobody has.
+    """
+    if not site.rows("SELECT id FROM labeling_release"):
+        site.command("cut_release", "demo", "--leave-out-conflicts")
+    if not site.rows("SELECT id FROM labeling_evaluation"):
+        site.command("evaluate", "nsfwjs-mobilenet-v2", "demo", "1.0")
+    [(evaluation,)] = site.rows("SELECT id FROM labeling_evaluation ORDER BY id LIMIT 1")
     [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
     given, suggested = busiest_pair(site)
-    named = {"image": image, "run": run, "given": given, "suggested": suggested}
+    named = {"image": image, "run": run, "given": given, "suggested": suggested, "evaluation": evaluation}
     return {path: site.base + path.format(**named) for path in PAGES}
 
 

@@ -20,6 +20,9 @@ MEMBER_PAGES = [
     "/d/looks/sources/",
     "/d/looks/audit/",
     "/d/looks/policy/",
+    "/d/looks/evaluations/",
+    "/d/looks/loop/",
+    "/d/looks/interchange/",
     "/runs/{run}/",
 ]
 POSTS = [
@@ -41,6 +44,11 @@ POSTS = [
     "/d/looks/duplicates/{image}/decide/",
     "/d/looks/sources/1/decide/",
     "/d/looks/bulk/1/revert/",
+    "/d/looks/evaluations/start/",
+    "/d/looks/loop/start/",
+    "/d/looks/loop/promote/",
+    "/d/looks/loop/rollback/",
+    "/d/looks/interchange/verdicts/",
     "/d/looks/review/{item}/verdict/",
     "/runs/{run}/stop/",
 ]

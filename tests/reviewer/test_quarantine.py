@@ -419,20 +419,28 @@ def calls(secret: Secret, folder: Path) -> dict[str, Sequence[Sequence[str]]]:
         "cut_release": [["looks"]],
         "draw_audit": [["looks"], ["looks", "--extend"]],
         "estimate_errors": [["looks"]],
+        "evaluate": [["eyes", "looks", "1.0", "--split", "train"], ["eyes", "looks", "1.0", "--labels", "given"]],
+        "export_labels": [["looks"], ["looks", "--format", "jsonl"]],
+        "export_verdicts": [["looks"], ["looks", "--format", "jsonl"]],
         "export_release": [["looks", "1.0", str(folder / "out")]],
         "find_issues": [["looks", "--model", "eyes"]],
         "import_images": [
             [str(secret.folder), "--dataset", "looks", "--taxonomy", "five", "--labels", str(folder / "labels.csv")]
         ],
+        "import_verdicts": [["looks", str(folder / "golden.csv"), "--reviewer", "teammate"]],
+        "loop": [["looks"]],
         "list_issues": [["looks"], ["looks", "--format", "jsonl", "--order", "queue"]],
         "order_queue": [["looks", "label_quality"]],
+        "promote": [["eyes", "looks"]],
         "purge_escalations": [[]],
         "rerank": [["looks"]],
+        "rollback": [["looks"]],
         "score": [["looks"]],
         "set_policy": [["looks", "--model", "eyes", "--safe", "safe", "--adult", "adult"]],
         "show_policy": [["looks"]],
         "set_golden": [["looks", str(folder / "golden.csv")]],
         "sign_in_link": [["teammate"]],
+        "train": [["looks", "1.0", "--recipe", "quick_head"]],
     }
 
 
