@@ -88,7 +88,7 @@ def test_a_head_without_stored_embeddings_is_refused_with_the_command_that_store
 
 def test_a_recipe_that_does_not_fit_is_refused_before_anything_starts(cut: tuple[Dataset, Release]) -> None:
     _, release = cut
-    with pytest.raises(WrongUsage, match="expected 7 classes .* has 5: choose quick_head, five_inception, five_vit"):
+    with pytest.raises(WrongUsage, match=r"expected 7 classes .* has 5: choose quick_head, five_inception, five_vit"):
         train(release, recipe="seven_mobilenet")
     with pytest.raises(WrongUsage, match="received 'best': for 5 classes choose quick_head"):
         train(release, recipe="best")
