@@ -20,6 +20,8 @@ PAGES = (
     "/d/demo/policy/",
     "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95",
     "/d/demo/releases/",
+    "/d/demo/models/",
+    "/d/demo/models/{model}/",
     "/d/demo/settings/",
     "/d/demo/programs/",
     "/d/demo/review/",
@@ -33,8 +35,9 @@ def page_urls(site: Site) -> dict[str, str]:
     """Page → where it is on this site, for the worst image, the last ranking and the busiest pair of the demo."""
     [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
+    [(model,)] = site.rows("SELECT id FROM labeling_modelversion ORDER BY id LIMIT 1")
     given, suggested = busiest_pair(site)
-    named = {"image": image, "run": run, "given": given, "suggested": suggested}
+    named = {"image": image, "run": run, "model": model, "given": given, "suggested": suggested}
     return {path: site.base + path.format(**named) for path in PAGES}
 
 

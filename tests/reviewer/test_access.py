@@ -20,6 +20,7 @@ MEMBER_PAGES = [
     "/d/looks/sources/",
     "/d/looks/audit/",
     "/d/looks/policy/",
+    "/d/looks/models/",
     "/runs/{run}/",
 ]
 POSTS = [
