@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.errors import ArrayRefused, ModelRefused
+from inference.errors import ArrayRefused, BuildFailed, ModelRefused
 from inference.fine_tuning import Original
 from inference.fit_state import write_arrays
 from inference.head import Head
@@ -350,9 +351,7 @@ def _carry_out(
     answer = folder / ANSWER
     listener = _Listener(progress)
     if not answer.is_dir():
-        run_module(
-            "inference.training", [str(folder)], what=str(request["recipe"]), say=listener, doing="training", gpus=True
-        )
+        _run_child(folder, str(request["recipe"]), listener)
     facts = json.loads((answer / FACTS).read_text(encoding="utf-8"))
     epochs = tuple(EpochFigures(**epoch) for epoch in facts["epochs"])
     refused = tuple(RefusedPicture(*one) for one in facts["refused"])
@@ -366,6 +365,18 @@ def _carry_out(
         refused=refused,
         notes=tuple(facts["notes"]),
     )
+
+
+def _run_child(folder: Path, recipe: str, listener: Callable[[str], None]) -> None:
+    try:
+        run_module("inference.training", [str(folder)], what=recipe, say=listener, doing="training", gpus=True)
+    except BuildFailed:
+        # It was killed, or had no memory or disk left: the next call goes on with what is there.
+        raise
+    except ModelRefused:
+        # What was refused ends the same way each time; the next one is another training.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 class _Listener:

@@ -25,7 +25,7 @@ from inference.picture_stream import PictureStream
 from inference.recipes import RECIPES
 from inference.recipes.artifacts import write_artifacts
 from inference.recipes.backbones import make_backbone
-from inference.recipes.base import TrainingRecipe
+from inference.recipes.base import NO_WEIGHTS, TrainingRecipe
 from inference.recipes.network import EMBEDDING, Networks, augmenter, build_networks, network_with_head
 from inference.training import ANSWER, ARRAYS, FACTS, REQUEST, Answers, Choices, EpochFigures, write_json
 from inference.training_loop import Course, follow
@@ -81,6 +81,8 @@ def _trained(folder: Path, request: dict[str, Any], arrays: dict[str, Any]) -> t
         tf.config.experimental.enable_op_determinism()
     if mixed:
         notes.append("Computed in 16 bits where that is exact enough (mixed precision), as there is a GPU.")
+    if request["start"] == NO_WEIGHTS:
+        notes.append("Started from chance, so that the whole network was trained; known weights need far less data.")
     _say_stage("loading the network")
     networks = _networks(request, recipe, choices, "mixed_float16" if mixed else "float32")
 
@@ -98,6 +100,7 @@ def _trained(folder: Path, request: dict[str, Any], arrays: dict[str, Any]) -> t
         labels=arrays["labels"],
         validation=arrays["validation"],
         folder=folder,
+        frozen_epochs=0 if request["start"] == NO_WEIGHTS else recipe.frozen_epochs,
         mixed=mixed,
         on_batch=_BatchTeller(choices.epochs),
         on_epoch=_say_epoch,
@@ -130,7 +133,8 @@ def _networks(request: dict[str, Any], recipe: TrainingRecipe, choices: Choices,
     answers = _answers(request)
     backbone = make_backbone(recipe, choices.size, request["start"], _original(request))
     outputs = 1 if answers.positive is not None else len(answers.class_names)
-    return build_networks(recipe, backbone, outputs, choices.seed)
+    from_chance = request["start"] == NO_WEIGHTS
+    return build_networks(recipe, backbone, outputs, choices.seed, from_chance=from_chance)
 
 
 def _answers(request: dict[str, Any]) -> Answers:

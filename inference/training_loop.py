@@ -61,6 +61,7 @@ class Course:
         stream: of the pictures.
         labels, validation: (N,) as in `Pictures`.
         folder: where the state is kept.
+        frozen_epochs: epochs in which the backbone stays as it came; None for all.
         mixed: whether the network computes in 16 bits.
         on_batch: called with epoch, batches done and batches of the epoch.
         on_epoch: called after every epoch, also for those that the state tells of.
@@ -75,6 +76,7 @@ class Course:
     labels: AnyIntArray
     validation: BoolArray
     folder: Path
+    frozen_epochs: int | None
     mixed: bool
     on_batch: Callable[[int, int, int], None]
     on_epoch: Callable[[EpochFigures], None]
@@ -104,7 +106,7 @@ class _Loop:
 
         self.course = course
         recipe, choices = course.recipe, course.choices
-        if recipe.frozen_epochs is None:
+        if course.frozen_epochs is None:
             course.networks.backbone.trainable = False
         optimizer = keras.optimizers.AdamW(choices.learning_rate, weight_decay=recipe.weight_decay)
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
@@ -240,7 +242,7 @@ class _Loop:
 
     def _step(self, epoch: int) -> Any:
         """One step of training, traced once for the frozen backbone and once for the whole network."""
-        frozen_epochs = self.course.recipe.frozen_epochs
+        frozen_epochs = self.course.frozen_epochs
         whole = frozen_epochs is not None and epoch > frozen_epochs
         if whole not in self._steps:
             scores = self.course.networks.scores

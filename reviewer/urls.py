@@ -19,6 +19,7 @@ from reviewer.views import (
     interchange,
     loop,
     me,
+    models,
     overview,
     policy,
     programs,
@@ -47,6 +48,7 @@ urlpatterns = [
     path("runs/", runs.runs, name="runs"),
     path("runs/<int:pk>/", runs.run, name="run"),
     path("runs/<int:pk>/progress/", runs.progress, name="run_progress"),
+    path("runs/<int:pk>/epochs/", runs.epochs, name="run_epochs"),
     path("runs/<int:pk>/stop/", runs.stop, name="run_stop"),
     path("escalations/", escalations.escalations, name="escalations"),
     path("escalations/<int:pk>/", escalations.case, name="escalation"),
@@ -134,6 +136,11 @@ urlpatterns = [
     path("d/<slug:slug>/interchange/verdicts/", interchange.bring, name="interchange_bring"),
     path("d/<slug:slug>/interchange/verdicts.<str:form>", interchange.verdicts, name="interchange_verdicts"),
     path("d/<slug:slug>/interchange/labels.<str:form>", interchange.labels, name="interchange_labels"),
+    path("d/<slug:slug>/releases/<int:pk>/train/", models.train_page, name="train_page"),
+    path("d/<slug:slug>/releases/<int:pk>/train/start/", models.train, name="train"),
+    path("d/<slug:slug>/models/", models.models, name="models"),
+    path("d/<slug:slug>/models/<int:pk>/", models.model, name="model"),
+    path("d/<slug:slug>/models/<int:pk>/files/<str:name>", models.model_file, name="model_file"),
     path("", api.urls),
 ]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from inference.training import ALSO, KERAS_FILE, LABELS_FILE, SAVED_MODEL
+from inference.training import ALSO, KERAS_FILE, LABELS_FILE
 
 
 def write_artifacts(network: Any, class_names: Sequence[str], also: Sequence[str], out: Path) -> None:
@@ -29,18 +30,17 @@ def _saved_model(network: Any, path: Path) -> None:
 
 
 def _tflite(network: Any, path: Path) -> None:
+    """For one picture at a time: with an open batch some networks cannot be prepared by XNNPACK."""
+    import keras
     import tensorflow as tf
 
-    folder = path.with_name(SAVED_MODEL)
-    there = folder.is_dir()
-    if not there:
-        folder = path.with_name(".for_tflite")
-        _saved_model(network, folder)
-    path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert())
-    if not there:
-        import shutil
-
-        shutil.rmtree(folder)
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    picture = tf.TensorSpec((1, *network.inputs[0].shape[1:]), tf.float32, name="images")
+    archive.add_endpoint("serve", lambda images: network(images, training=False), [picture])
+    with tempfile.TemporaryDirectory(prefix="winnow-saved-") as folder:
+        archive.write_out(folder, verbose=False)
+        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"]).convert())
 
 
 _WRITERS: dict[str, Callable[[Any, Path], None]] = {"h5": _h5, "savedmodel": _saved_model, "tflite": _tflite}

@@ -10,6 +10,7 @@ import numpy as np
 from inference.errors import ModelRefused
 from inference.recipes.backbones import RANGE, Backbone
 from inference.recipes.base import RANGES, Augmentation, TrainingRecipe
+from inference.train import BATCH_NORM_MOMENTUM
 from inference.types import Float32Array
 
 EMBEDDING = "winnow_embedding"
@@ -30,17 +31,21 @@ class Networks:
     answers: Any
 
 
-def build_networks(recipe: TrainingRecipe, backbone: Backbone, outputs: int, seed: int) -> Networks:
+def build_networks(
+    recipe: TrainingRecipe, backbone: Backbone, outputs: int, seed: int, *, from_chance: bool = False
+) -> Networks:
     """Range, backbone, mean over the map, hidden layer, dropout, and a last linear layer.
 
     The backbone's normalisation stays in inference mode, also while its weights are trained: what a small batch says of
-    mean and spread is not worth what it disturbs, and serving then is what training was.
+    mean and spread is not worth what it disturbs, and serving then is what training was. A backbone that starts from
+    chance knows no mean and spread yet, and learns them.
 
     Args:
         recipe: how.
         backbone: of it.
         outputs: how many numbers the network answers with; 1 answers with a sigmoid.
         seed: of new layers and of dropout.
+        from_chance: whether the backbone's weights are random.
     """
     import keras
 
@@ -51,7 +56,13 @@ def build_networks(recipe: TrainingRecipe, backbone: Backbone, outputs: int, see
     if (low, high) != (least, most):
         scale = (most - least) / (high - low)
         values = keras.layers.Rescaling(scale, least - low * scale, name=RANGE)(values)
-    values = backbone.network(values, training=False)
+    if from_chance:
+        for layer in backbone.network._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = BATCH_NORM_MOMENTUM
+        values = backbone.network(values)
+    else:
+        values = backbone.network(values, training=False)
     if len(values.shape) == 4:
         values = keras.layers.GlobalAveragePooling2D(name=EMBEDDING)(values)
     else:

@@ -2,9 +2,9 @@
 
 Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021; layer norm first, GELU, the class token read out.
 
-Class token, position embedding and the bias of the patch projection are one table of values that is added to the
-patches: a row for the class token, whose patch is zero, and one for each position. Stock Keras has no layer for such a
-table but the bias of an `EinsumDense`, whose kernel here only scales and begins at one.
+Class token, position embedding and the bias of the patch projection are one table that is added to the projected
+patches: a row for the class token, whose patch is zero, and one for each position. Stock Keras has one layer with such
+a table, `EinsumDense` with a bias over positions; so it projects the patches too, cut out by reshaping.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ def build_vit(side: int, *, width: int, depth: int, heads: int) -> Any:
             f"expected a side that is a multiple of {PATCH} and a width that is one of {heads} heads, received {side} "
             f"and {width}"
         )
-    patches = (side // PATCH) ** 2
+    rows = side // PATCH
+    patches = rows * rows
     picture = keras.Input((side, side, 3), name="vit_picture")
-    tokens = keras.layers.Conv2D(width, PATCH, strides=PATCH, use_bias=False, name="patches")(picture)
-    tokens = keras.layers.Reshape((patches, width), name="in_a_row")(tokens)
+    tokens = keras.layers.Reshape((rows, PATCH, rows, 3 * PATCH), name="in_stripes")(picture)
+    tokens = keras.layers.Permute((1, 3, 2, 4), name="in_squares")(tokens)
+    tokens = keras.layers.Reshape((patches, 3 * PATCH * PATCH), name="in_a_row")(tokens)
     tokens = keras.layers.ZeroPadding1D((1, 0), name="room_for_class")(tokens)
     tokens = keras.layers.EinsumDense(
-        "bpd,d->bpd",
+        "bpc,cd->bpd",
         output_shape=(patches + 1, width),
         bias_axes="pd",
-        kernel_initializer="ones",
         bias_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-        name="positions",
+        name="patches",
     )(tokens)
     for number in range(depth):
         tokens = _block(tokens, number, width, heads)
@@ -105,9 +106,9 @@ def _published(network: Any, take: Any) -> list[tuple[Any, list[Float32Array]]]:
     table = take("Transformer/posembed_input/pos_embedding")[0].copy()
     table[0] += take("cls")[0, 0]
     table[1:] += take("embedding/bias")
+    projection = take("embedding/kernel")
     found = [
-        (network.get_layer("patches"), [take("embedding/kernel")]),
-        (network.get_layer("positions"), [np.ones(table.shape[-1], dtype=np.float32), table]),
+        (network.get_layer("patches"), [projection.reshape(-1, projection.shape[-1]), table]),
         (network.get_layer("norm"), [take(f"Transformer/encoder_norm/{name}") for name in ("scale", "bias")]),
     ]
     number = 0

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from django.conf import settings
 
 from inference.errors import InferenceError
 from inference.fine_tuning import Original, original_of
-from inference.head import Head, fit_head
+from inference.head import FEWEST_TO_CALIBRATE, Head, fit_head
 from inference.models.declared import Declared
 from inference.models.register import register_model as convert_and_register
 from inference.models.sidecar import ModelFolder
@@ -133,6 +133,7 @@ class _Made:
     profile: str
     positive: str | None
     licence: str
+    notes: tuple[str, ...]
 
 
 def train(
@@ -247,7 +248,7 @@ def _train(plan: _Plan, reporter: RunReporter) -> ModelVersion:
         "best_epoch": made.trained.best_epoch or 1,
         "refused": reporter.run.refusals.count(),
         "in_quarantine": hidden,
-        "notes": list(made.trained.notes),
+        "notes": [*made.notes, *made.trained.notes],
     }
     shutil.rmtree(made.trained.folder, ignore_errors=True)
     return model
@@ -296,7 +297,11 @@ def _with_backbone(plan: _Plan, reporter: RunReporter, summary: dict[str, Any]) 
     )
     positive = plan.answers.positive
     return _Made(
-        trained, plan.recipe.profile, None if positive is None else plan.answers.class_names[positive], licence
+        trained,
+        plan.recipe.profile,
+        None if positive is None else plan.answers.class_names[positive],
+        licence,
+        _never_learned(plan, rows),
     )
 
 
@@ -370,13 +375,25 @@ def _with_head(plan: _Plan, model: ModelVersion, reporter: RunReporter, summary:
         also=plan.options.also,
         progress=_follower(reporter, []),
     )
-    return _Made(trained, model.profile, None, str(model.sidecar.get("licence", "unknown")))
+    notes = list(_never_learned(plan, scored))
+    if validation.sum() < FEWEST_TO_CALIBRATE:
+        notes.append(
+            f"The release has {int(validation.sum())} validation images: too few ({FEWEST_TO_CALIBRATE} are needed) to "
+            "set how sure the head may be."
+        )
+    return _Made(trained, model.profile, None, str(model.sidecar.get("licence", "unknown")), tuple(notes))
 
 
 def _keep_head_figures(reporter: RunReporter, head: Head) -> None:
     """A head is fitted in one go: one epoch."""
     figures = NewEpoch(1, head.loss, head.accuracy, head.validation_loss, head.validation_accuracy, None, 0.0)
     add_epoch(run=reporter.run, epoch=figures)
+
+
+def _never_learned(plan: _Plan, rows: Sequence[_Row]) -> tuple[str, ...]:
+    learned = {row.label for row in rows if not row.validation}
+    missing = [known.name for known in plan.classes if known.index not in learned]
+    return (f"Classes without an image to learn from, never predicted: {', '.join(missing)}.",) if missing else ()
 
 
 def _count(summary: dict[str, Any], validation: np.ndarray) -> None:

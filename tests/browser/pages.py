@@ -25,6 +25,8 @@ PAGES = (
     "/d/demo/evaluations/{evaluation}/?level=class&label={given}&said={given}",
     "/d/demo/loop/",
     "/d/demo/interchange/",
+    "/d/demo/models/",
+    "/d/demo/models/{model}/",
     "/d/demo/settings/",
     "/d/demo/programs/",
     "/d/demo/review/",
@@ -46,8 +48,10 @@ def page_urls(site: Site) -> dict[str, str]:
     [(evaluation,)] = site.rows("SELECT id FROM labeling_evaluation ORDER BY id LIMIT 1")
     [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
+    [(model,)] = site.rows("SELECT id FROM labeling_modelversion ORDER BY id LIMIT 1")
     given, suggested = busiest_pair(site)
-    named = {"image": image, "run": run, "given": given, "suggested": suggested, "evaluation": evaluation}
+    named = {"image": image, "run": run, "model": model, "evaluation": evaluation}
+    named |= {"given": given, "suggested": suggested}
     return {path: site.base + path.format(**named) for path in PAGES}
 
 

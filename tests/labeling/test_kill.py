@@ -35,6 +35,9 @@ TABLES = {
     "issue": "SELECT image_id, run_id, kind, reason FROM labeling_labelissue ORDER BY image_id, kind",
     "fold": "SELECT image_id, run_id, fold, hex(probabilities) FROM labeling_foldprediction ORDER BY image_id",
     "refusal": "SELECT run_id, path, code, reason FROM labeling_runrefusal ORDER BY path",
+    "epoch": "SELECT run_id, number, loss, accuracy, validation_loss, validation_accuracy "
+    "FROM labeling_trainingepoch ORDER BY run_id, number",
+    "model": "SELECT name, version, sha256, profile, release_id, trained_by_id FROM labeling_modelversion ORDER BY id",
     "run": "SELECT id, kind, state, total, done, summary, error FROM labeling_run ORDER BY id",
 }
 
@@ -192,3 +195,23 @@ def test_a_killed_export_is_never_seen_half_done_and_goes_on(homes: tuple[Home, 
     assert trees[0] == trees[1]
     assert len(trees[0]) > 350
     assert not list(disturbed.folder.glob(".out*"))
+
+
+def test_a_killed_training_ends_with_the_very_model_of_an_undisturbed_one(
+    homes: tuple[Home, Home], source: Path
+) -> None:
+    disturbed, undisturbed = homes
+    arguments = ("train", "set", "1.0", "--recipe", "five_vit", "--size", "trial", "--weights", "none")
+    arguments = (*arguments, "--epochs", "2", "--batch-size", "32", "--also", "tflite")
+    for home in homes:
+        home.run(*import_arguments(source))
+        home.run("cut_release", "set")
+    disturbed.kill_when(partial(disturbed.has_at_least, "trainingepoch", 1), *arguments)
+    assert disturbed.count("modelversion") == 0
+    again, expected = (home.run(*arguments) for home in homes)
+    assert [epoch["number"] for epoch in again["history"]] == [1, 2]
+    assert again["model"] == expected["model"] == "set-five-vit v1"
+    assert disturbed.state() == undisturbed.state()
+    files = [next((home.folder / "models").glob("set-five-vit-*/files/model.tflite")) for home in homes]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not list((disturbed.folder / "training").iterdir())

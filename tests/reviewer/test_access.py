@@ -23,6 +23,7 @@ MEMBER_PAGES = [
     "/d/looks/evaluations/",
     "/d/looks/loop/",
     "/d/looks/interchange/",
+    "/d/looks/models/",
     "/runs/{run}/",
 ]
 POSTS = [
