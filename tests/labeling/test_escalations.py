@@ -30,6 +30,7 @@ from labeling.actions.escalations import (
 )
 from labeling.actions.verdicts import record_verdict, undo_last, undo_own, undo_verdict
 from labeling.errors import ClaimLost, Conflict, ExportRefused, NotAllowed, NothingToDo, WrongUsage
+from labeling.exporters import targets
 from labeling.models import (
     BulkKind,
     Claim,
@@ -399,7 +400,7 @@ def test_an_export_leaves_it_out_and_says_so(released: Any, tmp_path: Path, anna
 def test_a_copy_that_a_killed_export_had_made_is_removed(released: Any, tmp_path: Path, anna: Person) -> None:
     _, release, image = released
     with (
-        mock.patch.object(exporting.FORMATS["folders"].__globals__["Path"], "rename", side_effect=KeyboardInterrupt),
+        mock.patch.object(targets.FolderTarget, "commit", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt),
     ):
         export_release(release, tmp_path / "out")
@@ -425,8 +426,8 @@ def test_an_escalation_during_an_export_keeps_it_from_being_put_in_place(
     _, release, image = released
     real = exporting._rows
 
-    def rows(of: Any) -> Any:
-        yield from list(real(of))
+    def rows(*of: Any) -> Any:
+        yield from list(real(*of))
         put_away(image, anna)
 
     with mock.patch.object(exporting, "_rows", rows), pytest.raises(ExportRefused, match="while it was exported"):
