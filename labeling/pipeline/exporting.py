@@ -273,7 +273,7 @@ def _withheld(release: Release, label_map: LabelMap | None = None) -> Iterator[E
 def _rows_of(
     release: Release, of: QuerySet[ReleaseEntry], label_map: LabelMap | None
 ) -> Generator[ExportRow, None, None]:
-    """Page by page along the unique index of hashes: no sorting, and no cursor that stays open as long as the export."""
+    """Page by page along the unique index of hashes: no sorting, and no cursor that stays open all the while."""
     names = dict(release.dataset.taxonomy.classes.values_list("pk", "name"))
     exported = {pk: label_map.names[name] if label_map else name for pk, name in names.items()}
     roots = {pk: Path(unescape(path)) for pk, path in release.dataset.roots.values_list("pk", "path")}

@@ -221,7 +221,7 @@ def test_a_changed_or_missing_source_is_refused_however_it_is_placed(
     summary = export(release, tmp_path / "out", "folders", placing=placing)
     assert summary.written == 13
     assert {one.code for one in summary.missing} == {"missing_source", "changed_source"}
-    assert len([path for path in (tmp_path / "out").rglob("*.png")]) == 13
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 13
 
 
 @pytest.mark.parametrize("export_format", ["tfrecord", "webdataset", "csv", "paths", "imagefolder"])
