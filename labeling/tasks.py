@@ -8,7 +8,7 @@ from django_tasks import task
 
 from labeling.actions.runs import dead_runs, queue_run
 from labeling.errors import LabelingError, RunStopped
-from labeling.models import Consensus, Dataset, ModelVersion, Person, QueueOrder, Release, Run, RunKind, RunState
+from labeling.models import Consensus, Dataset, ModelVersion, Person, QueueOrder, Run, RunKind, RunState
 from labeling.queries.alike import groups_are_behind
 from labeling.queries.answers import skills_are_behind
 from labeling.queries.audits import estimate_is_behind
@@ -169,10 +169,9 @@ def _reorder(run: Run) -> None:
 
 
 def _export(run: Run) -> None:
-    from labeling.pipeline.exporting import export_release, free_target
+    from labeling.pipeline.exporting import export_again
 
-    release = Release.objects.select_related("dataset__taxonomy", "issues_run").get(pk=run.parameters["release"])
-    export_release(release, free_target(release), person=run.created_by, queued=run)
+    export_again(run)
 
 
 def _cut(run: Run) -> None:

@@ -119,6 +119,7 @@ urlpatterns = [
     path("d/<slug:slug>/releases/", releases.releases, name="releases"),
     path("d/<slug:slug>/releases/cut/", releases.cut, name="release_cut"),
     path("d/<slug:slug>/releases/<int:pk>/export/", releases.export, name="release_export"),
+    path("d/<slug:slug>/releases/<int:pk>/download/", releases.download, name="release_download"),
     path("", api.urls),
 ]
 

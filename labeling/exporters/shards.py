@@ -25,7 +25,6 @@ class Shards(Format):
 
     suffix: ClassVar[str]
     media_type: ClassVar[str]
-    sized: ClassVar[bool] = False
 
     def __init__(self, head: ExportHead, target: Target, options: Options) -> None:
         super().__init__(head, target, options)
@@ -92,6 +91,8 @@ class Shards(Format):
             yield from ((row, name) for row in rows)
             return
         self.shards[name] = 0
+        # Noted beforehand too, so that a shard is never there unnoted.
+        self._note(name, "", "")
         with self.target.open(name) as file, self.writing(file) as add:
             for row in rows:
                 content = load(row)
@@ -102,9 +103,10 @@ class Shards(Format):
                     self.shards[name] += 1
                     yield row, name
         # One that misses something is written again the next time: the file may be back.
-        whole = self.shards[name] == len(rows)
-        note = {"rows": wanted if whole else "", "sha256": self.target.checksums[name]}
-        put(self.target, _note_of(name), as_json(note))
+        self._note(name, wanted if self.shards[name] == len(rows) else "", self.target.checksums[name])
+
+    def _note(self, name: str, rows: str, sha256: str) -> None:
+        put(self.target, _note_of(name), as_json({"rows": rows, "sha256": sha256}))
         del self.target.checksums[_note_of(name)]
 
     def _found(self, name: str) -> dict[str, str]:

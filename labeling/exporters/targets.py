@@ -210,7 +210,9 @@ class FolderTarget(Target):
         return (self.path / name).open("rb")
 
     def remove(self, name: str) -> None:
-        (self.partial / name).unlink(missing_ok=True)
+        place = self.partial / name
+        place.unlink(missing_ok=True)
+        place.with_name(f".{place.name}.partial").unlink(missing_ok=True)
 
     def commit(self) -> None:
         if self.path.exists():

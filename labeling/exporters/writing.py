@@ -30,14 +30,12 @@ class Format:
         name: as it is chosen.
         title: what it is, for people.
         by_file: whether each image is a file of its own.
-        sized: whether a download can be sized beforehand; shards cannot.
         manifest: its manifest's name, which ends in .csv or .jsonl.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     by_file: ClassVar[bool] = False
-    sized: ClassVar[bool] = True
     manifest: ClassVar[str] = "manifest.csv"
 
     def __init__(self, head: ExportHead, target: Target, options: Options) -> None:

@@ -3,23 +3,28 @@
 import itertools
 import json
 import tomllib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BigIntegerField, Count, Func, Max, QuerySet, Sum, Value
+from django.db.models.functions import Coalesce, Length, Replace
+from django.db.models.sql.compiler import SQLCompiler
 
 from labeling.actions.runs import Listener, running
 from labeling.errors import ExportRefused, UnknownClass, WrongUsage
 from labeling.exporters.formats import FORMATS
-from labeling.exporters.rows import IN_QUARANTINE, ExportHead, ExportRow, Missing, Options, export_key
+from labeling.exporters.rows import IN_QUARANTINE, ExportHead, ExportRow, Missing, Options, Placing, export_key
 from labeling.exporters.targets import is_address, target_at
 from labeling.exporters.writing import Format, holds_any, write_export
+from labeling.exporters.zips import Weight, ZipTarget, zip_size, zipped
 from labeling.importers.paths import unescape
 from labeling.models import SPLITS, Dataset, Person, Release, ReleaseEntry, Run, RunKind, TaxonomyClass
+from labeling.queries.escalations import is_quarantined
 from labeling.taxonomies import BUILT_IN, ClassSpec, load_taxonomy
 from labeling.taxonomies.class_maps import map_classes
 
@@ -32,6 +37,8 @@ _EXTENSIONS = {
     "AVIF": ".avif",
     "MPO": ".jpg",
 }
+DOWNLOADS = ("folders", "imagefolder", "csv", "jsonl")
+"""The formats that can be downloaded as a zip."""
 _PAGE = 2000
 _OF_ENTRY = (
     "sha256",
@@ -116,9 +123,9 @@ def read_label_map(dataset: Dataset, reference: str) -> LabelMap:
     return LabelMap(reference, tuple(one.name for one in wanted), names)
 
 
-def fitting_maps(dataset: Dataset) -> tuple[str, ...]:
-    """The built-in taxonomies that every class of the dataset maps onto, other than its own."""
-    own = [_spec(known) for known in dataset.taxonomy.classes.order_by("index")]
+def fitting_maps(classes: Sequence[TaxonomyClass]) -> tuple[str, ...]:
+    """The built-in taxonomies that each of these classes maps onto, other than their own."""
+    own = [_spec(known) for known in classes]
     specs = [load_taxonomy(slug) for slug in BUILT_IN]
     names = [one.name for one in own]
     return tuple(spec.slug for spec in specs if list(spec.names) != names and map_classes(own, spec.classes).by_class)
@@ -195,7 +202,14 @@ def export_release(
     with running(
         dataset=release.dataset,
         kind=RunKind.EXPORT,
-        parameters={"release": release.pk, "target": place, "format": export_format, "key": export.target.key},
+        parameters={
+            "release": release.pk,
+            "target": place,
+            "format": export_format,
+            "labels": label_map.taxonomy if label_map else "",
+            "placing": export.options.placing.value,
+            "base_url": export.options.base_url,
+        },
         person=person,
         queued=queued,
         listener=listener,
@@ -218,6 +232,78 @@ def export_release(
         )
         reporter.run.summary = asdict(summary) | {"missing": len(missing)}
     return summary
+
+
+@dataclass(frozen=True)
+class Download:
+    """A zip on its way: its name, its length in bytes, and its blocks, which are written as they are taken."""
+
+    name: str
+    size: int
+    blocks: Iterator[bytes]
+
+
+def zip_release(release: Release, export_format: str, *, label_map: LabelMap | None = None) -> Download:
+    """A release as a zip, sent while it is written; nothing of it is kept.
+
+    Raises:
+        WrongUsage: a format that does not go into a zip.
+    """
+    if export_format not in DOWNLOADS:
+        raise WrongUsage(f"A download is one of {', '.join(DOWNLOADS)}, but received {export_format!r}.")
+    export = FORMATS[export_format](head_of(release, label_map), ZipTarget(), Options())
+    withheld = list(_withheld(release, label_map))
+    size = zip_size(export.head, _weigh(release, len(withheld)), with_images=export.by_file)
+    # Looked at image by image: a slow line may take hours between the page of rows and its last image.
+    rows = (row for row in _rows(release, label_map) if not is_quarantined(row.sha256))
+    steps = write_export(export, rows, withheld=lambda: list(_withheld(release, label_map)))
+    mapped = f"-{label_map.taxonomy}" if label_map else ""
+    return Download(
+        f"{release.dataset.slug}-{release.version}-{export_format}{mapped}.zip", size, zipped(export, steps, size)
+    )
+
+
+def _weigh(release: Release, withheld: int) -> Weight:
+    path = "image__path"
+    marks = [Length(path) - Length(Replace(path, Value(mark))) for mark in ('"', "\\")]
+    found = release.entries.aggregate(
+        images=Count("pk"),
+        image_bytes=Coalesce(Sum("image__byte_size"), 0),
+        path_bytes=Coalesce(Sum(_Octets(path)), 0),
+        path_marks=Coalesce(Sum(marks[0] + marks[1]), 0),
+    )
+    longest = Person.objects.aggregate(longest=Coalesce(Max(Length("username")), 0))["longest"]
+    return Weight(**found, longest_name=4 * longest, model_bytes=len(_model_of(release).encode()), withheld=withheld)
+
+
+class _Octets(Func):
+    """How many bytes a text has in UTF-8."""
+
+    function = "OCTET_LENGTH"
+    output_field = BigIntegerField()
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        return super().as_sql(compiler, connection, template="LENGTH(CAST(%(expressions)s AS BLOB))", **context)
+
+
+def export_again(run: Run) -> ExportSummary:
+    """Carry out an export that a page asked for; one that died goes on where it was writing."""
+    release = Release.objects.select_related("dataset__taxonomy", "issues_run").get(pk=run.parameters["release"])
+    export_format = run.parameters.get("export_format") or run.parameters.get("format") or "folders"
+    labels = run.parameters.get("labels") or ""
+    label_map = read_label_map(release.dataset, labels) if labels else None
+    target = run.parameters.get("target") or free_target(release, export_format, label_map=label_map)
+    return export_release(
+        release,
+        target,
+        export_format=export_format,
+        label_map=label_map,
+        options=Options(
+            placing=Placing(run.parameters.get("placing", Placing.COPY)), base_url=run.parameters.get("base_url", "")
+        ),
+        person=run.created_by,
+        queued=run,
+    )
 
 
 def head_of(release: Release, label_map: LabelMap | None = None) -> ExportHead:
@@ -277,7 +363,7 @@ def _rows_of(
     names = dict(release.dataset.taxonomy.classes.values_list("pk", "name"))
     exported = {pk: label_map.names[name] if label_map else name for pk, name in names.items()}
     roots = {pk: Path(unescape(path)) for pk, path in release.dataset.roots.values_list("pk", "path")}
-    model = str((release.issues_run.summary or {}).get("model", "")) if release.issues_run else ""
+    model = _model_of(release)
     for split in SPLITS:
         last = ""
         while True:
@@ -304,6 +390,10 @@ def _rows_of(
             if len(found) < _PAGE:
                 break
             last = found[-1][0]
+
+
+def _model_of(release: Release) -> str:
+    return str((release.issues_run.summary or {}).get("model", "")) if release.issues_run else ""
 
 
 def _spec(known: TaxonomyClass) -> ClassSpec:

@@ -580,11 +580,15 @@ def test_an_upload_and_an_export_of_ours_go_with_it(
     dataset = Dataset.objects.get(slug="set")
     image = dataset.images.order_by("pk")[0]
     monkeypatch.setattr(settings, "EXPORTS_ROOT", tmp_path / "exports")
-    export_release(cut_release(dataset, ratios=(100, 0, 0)), tmp_path / "exports" / "set-1.0")
+    release = cut_release(dataset, ratios=(100, 0, 0))
+    export_release(release, tmp_path / "exports" / "set-1.0")
+    for shards in ("tfrecord", "webdataset"):
+        export_release(release, tmp_path / "exports" / f"set-1.0-{shards}", export_format=shards)
     put_away(image, anna)
     Escalation.objects.update(retain_until=timezone.now())
 
-    assert purge_escalations().files == 3
+    assert purge_escalations().files == 5
+    assert not list((tmp_path / "exports").rglob("train-*"))
     assert not (media / "set" / image.path).exists()
     assert not list((tmp_path / "exports").rglob(f"{image.sha256}*"))
     shutil.rmtree(media)

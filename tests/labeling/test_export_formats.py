@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import resource
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -22,7 +23,7 @@ from labeling.pipeline.cutting import cut_release
 from labeling.pipeline.exporting import ExportSummary, export_release, fitting_maps, read_label_map
 from labeling.pipeline.importing import import_images, plan_import
 from labeling.taxonomies import load_taxonomy
-from tests.builders import write_class_folders, write_picture
+from tests.builders import class_list, write_class_folders, write_picture
 
 pytestmark = pytest.mark.django_db
 
@@ -295,6 +296,22 @@ def test_what_is_read_back_otherwise_than_written_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_full_disk_leaves_no_half_export_and_the_same_call_goes_on(release: Release, tmp_path: Path) -> None:
+    """The system refuses files above a limit, as a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for export_format in ("folders", "webdataset"):
+        target = tmp_path / export_format
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+        try:
+            with pytest.raises(ExportRefused, match=r"File too large.*make room"):
+                export(release, target, export_format)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert not target.exists()
+        assert export(release, target, export_format).written == 15
+        assert not list(tmp_path.glob(".*"))
+
+
 # ---- label maps
 
 
@@ -314,7 +331,7 @@ def test_seven_classes_become_two_and_one_map_is_offered_for_them() -> None:
     names = read_label_map(seven, "binary").names
     assert {new for old, new in names.items() if old.startswith("nsfw")} == {"nsfw"}
     assert {new for old, new in names.items() if old.startswith("safe")} == {"sfw"}
-    assert fitting_maps(seven) == ("binary",)
+    assert fitting_maps(class_list(seven)) == ("binary",)
 
 
 def test_a_map_of_ones_own_says_every_class_and_their_order(release: Release, tmp_path: Path) -> None:
