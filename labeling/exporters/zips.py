@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import IO
 
 from labeling.errors import ExportRefused
@@ -44,10 +45,14 @@ class ZipTarget(Target):
         self.size = 0
         self._entries = 0
         self._waiting: deque[bytes | IO[bytes]] = deque()
-        self._directory = tempfile.SpooledTemporaryFile(_SPOOLED)  # noqa: SIM115 - closed by `close`
 
     def __str__(self) -> str:
         return "the download"
+
+    @cached_property
+    def _directory(self) -> IO[bytes]:
+        # Made with the first entry: a download that nobody takes leaves nothing to close.
+        return tempfile.SpooledTemporaryFile(_SPOOLED)
 
     def close(self) -> None:
         self._directory.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
 from labeling.models import Dataset, Release, Run, RunKind, RunState
@@ -19,6 +20,12 @@ from tests.reviewer.conftest import text
 def release(pictures: Dataset) -> Release:
     """Its images have no bytes that fit: builders invent their hashes."""
     return cut_release(pictures)
+
+
+@pytest.fixture(autouse=True)
+def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response that is closed by hand would close the test's own connection, with its transaction."""
+    monkeypatch.setattr(BaseDatabaseWrapper, "close_if_unusable_or_obsolete", lambda self: None)
 
 
 def download(client: Client, release: Release, **query: str) -> Any:
@@ -67,9 +74,10 @@ def test_a_fifth_download_waits_and_places_are_free_again_however_one_ends(relea
 
 
 def test_an_export_is_queued_in_the_format_that_was_chosen(
-    release: Release, as_owner: Client, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    release: Release, as_owner: Client, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "EXPORTS_ROOT", tmp_path / "exports")
+    exports = tmp_path_factory.mktemp("home") / "exports"
+    monkeypatch.setattr(settings, "EXPORTS_ROOT", exports)
     page = text(as_owner.get("/d/looks/releases/"))
     assert all(name in page for name in ("TFRecord shards", "WebDataset tar files", "mapped to binary"))
     chosen = {"export_format": "csv", "labels": "binary"}
@@ -79,7 +87,7 @@ def test_an_export_is_queued_in_the_format_that_was_chosen(
     carry_out.call(run.pk)
     run.refresh_from_db()
     assert run.state == RunState.DONE
-    assert run.summary["target"] == str(tmp_path / "exports" / "looks-1.0-csv-binary")
-    assert (tmp_path / "exports" / "looks-1.0-csv-binary" / "manifest.csv").exists()
+    assert run.summary["target"] == str(exports / "looks-1.0-csv-binary")
+    assert (exports / "looks-1.0-csv-binary" / "manifest.csv").exists()
     as_owner.post(f"/d/looks/releases/{release.pk}/export/", {"export_format": "urls"})
     assert "Nothing was exported" in text(as_owner.get("/d/looks/releases/"))
