@@ -183,10 +183,9 @@ def _reorder(run: Run) -> None:
 
 
 def _export(run: Run) -> None:
-    from labeling.pipeline.exporting import export_release, free_target
+    from labeling.pipeline.exporting import export_again
 
-    release = Release.objects.select_related("dataset__taxonomy", "issues_run").get(pk=run.parameters["release"])
-    export_release(release, free_target(release), person=run.created_by, queued=run)
+    export_again(run)
 
 
 def _cut(run: Run) -> None:

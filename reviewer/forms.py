@@ -19,6 +19,7 @@ from labeling.actions.triage import MOST_HOURS
 from labeling.actions.verdicts import Shown
 from labeling.actions.wellness import Wishes
 from labeling.errors import WrongUsage
+from labeling.exporters.formats import FORMATS
 from labeling.importers.decisions import SUFFIXES
 from labeling.models import (
     SPLITS,
@@ -38,6 +39,7 @@ from labeling.models import (
 )
 from labeling.models.dataset import Theme
 from labeling.pipeline.cutting import parse_ratios
+from labeling.pipeline.exporting import fitting_maps
 from labeling.pipeline.quality_limits import Limit
 from labeling.pipeline.training import fitting_recipes
 from labeling.queries.team import SettledFilter
@@ -478,6 +480,20 @@ class VerdictsFileForm(forms.Form):
     def first_error(self) -> str:
         field, errors = next(iter(self.errors.items()))
         return f"Nothing was imported. {field.capitalize()}: {errors[0]}"
+
+
+class ExportForm(forms.Form):
+    """What becomes of a release; `labels` offers the built-in taxonomies that the classes map onto."""
+
+    export_format = forms.ChoiceField(label="Format")
+    labels = forms.ChoiceField(label="Labels", required=False)
+
+    def __init__(self, classes: Sequence[TaxonomyClass], formats: Sequence[str], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen = self.fields["export_format"], self.fields["labels"]
+        chosen[0].choices = [(name, FORMATS[name].title) for name in formats]  # type: ignore[attr-defined]
+        maps = [(slug, f"mapped to {slug}") for slug in fitting_maps(classes)]
+        chosen[1].choices = [("", "as they are"), *maps]  # type: ignore[attr-defined]
 
 
 class ComfortForm(forms.Form):

@@ -143,7 +143,7 @@ def cut_and_export(page: Page, site: Site) -> None:
     page.get_by_label("Note").fill("The worst labels corrected; first one to train on.")
     page.get_by_label("Leave out").check()
     page.get_by_role("button", name="Cut the release").click()
-    page.get_by_role("button", name="Export class folders").click()
+    page.get_by_role("button", name="Export to the server").click()
     expect(page.get_by_text("images in")).to_be_visible(timeout=60_000)
 
 

@@ -14,8 +14,7 @@ from labeling.actions.claims import hold_claims
 from labeling.actions.datasets import dataset_for_import
 from labeling.actions.verdicts import record_verdict
 from labeling.errors import ExportRefused, NothingToDo, ReleaseRefused, WrongUsage
-from labeling.exporters import folders
-from labeling.exporters.rows import ExportRow, Missing
+from labeling.exporters.targets import FolderTarget
 from labeling.models import SPLITS, Dataset, Image, Person, Release, ReleaseEntry, RunRefusal, Verdict, VerdictKind
 from labeling.pipeline.cutting import cut_release, parse_ratios
 from labeling.pipeline.exporting import export_release, find_release
@@ -251,16 +250,16 @@ def test_a_full_disk_leaves_no_half_export_and_the_same_command_goes_on(
     imported: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = cut_release(imported)
-    whole = folders._copy
-    copied: list[Path] = []
+    whole = FolderTarget.put
+    copied: list[str] = []
 
-    def full_after_five(row: ExportRow, place: Path) -> Missing | None:
+    def full_after_five(target: FolderTarget, name: str, content: bytes, sha256: str) -> None:
         if len(copied) == 5:
-            raise OSError(errno.ENOSPC, "No space left on device", str(place))
-        copied.append(place)
-        return whole(row, place)
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        copied.append(name)
+        whole(target, name, content, sha256)
 
-    monkeypatch.setattr(folders, "_copy", full_after_five)
+    monkeypatch.setattr(FolderTarget, "put", full_after_five)
     with pytest.raises(ExportRefused, match="No space left on device"):
         export_release(release, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -103,7 +103,9 @@ def test_it_changes_nothing_by_get(url: str, pictures: Dataset, as_owner: Client
     assert as_owner.get(_fill(url, pictures)).status_code == 405
 
 
-@pytest.mark.parametrize("url", ["/d/looks/score/", "/d/looks/find-issues/", "/d/looks/releases/cut/"])
+@pytest.mark.parametrize(
+    "url", ["/d/looks/score/", "/d/looks/find-issues/", "/d/looks/releases/cut/", "/d/looks/releases/1/export/"]
+)
 def test_it_tells_a_member_which_role_it_takes(url: str, as_teammate: Client) -> None:
     response = as_teammate.post(url)
 

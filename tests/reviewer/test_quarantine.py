@@ -44,6 +44,7 @@ from labeling.models import (
     VerdictKind,
 )
 from labeling.pipeline.cutting import cut_release
+from labeling.pipeline.exporting import DOWNLOADS
 from labeling.pipeline.importing import thumbnail_path
 from labeling.pipeline.nearest import extend_sketch
 from labeling.queue_filter import QueueFilter
@@ -162,6 +163,7 @@ def hide(secret: Secret) -> None:
 QUERIES = (
     *("", f"?image={IMAGE}", "?everything=1", "?audit=1", "?sort=path", "?sort=risk", "?issue=outlier"),
     *("?given=drawings&suggested=hentai&size=96", "?by=teammate", "?source=host.example", "?show=all"),
+    *(f"?export_format={name}" for name in DOWNLOADS),
 )
 
 
@@ -207,6 +209,7 @@ def bodies(secret: Secret) -> tuple[tuple[str, Any], ...]:
         "since": "2020-01-01T00:00",
         "rows": f"path,label\n{PATH},neutral",
         "ratios": "80/10/10",
+        "export_format": "folders",
         "half_width": "1",
         "order": "label_quality",
         "verdicts_wanted": "2",
