@@ -27,6 +27,7 @@ class RunKind(models.TextChoices):
     PROMOTE = "promote", "promote a model"
     LOOP = "loop", "loop"
     VERDICTS = "verdicts", "import verdicts"
+    PREDICTIONS = "predictions", "import predictions"
     TRAIN = "train", "train a model"
 
 

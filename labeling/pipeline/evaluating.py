@@ -172,7 +172,8 @@ def check_evaluable(
 
 
 def _score_missing(model_version: ModelVersion, part: ReleasePart, reporter: RunReporter) -> None:
-    if not unscored(part.images(), model_version).exists():
+    # What was imported as a file of answers has no network; images that it says nothing about are counted.
+    if not model_version.folder or not unscored(part.images(), model_version).exists():
         return
 
     reporter.stage("scoring what is missing")

@@ -13,7 +13,7 @@ from inference.engines import Engine, open_engine
 from inference.predict import Scored
 from labeling.actions.predictions import NewPrediction, drop_predictions_without_embedding
 from labeling.actions.runs import Listener, RunReporter, running
-from labeling.errors import NothingToDo
+from labeling.errors import NothingToDo, WrongUsage
 from labeling.importers.paths import absolute_path
 from labeling.models import (
     Dataset,
@@ -102,6 +102,11 @@ def score(
     if not dataset.images.exists():
         raise NothingToDo(f"The dataset {dataset.slug} has no images; import some first: manage.py import_images …")
     model_version = current_model(model, dataset)
+    if not model_version.folder:
+        raise WrongUsage(
+            f"{model_version} is a file of answers that was imported, and has no network to score with. Import the "
+            f"answers that are missing: manage.py import_predictions {dataset.slug} FILE --model {model_version.name} …"
+        )
     with running(
         dataset=dataset,
         kind=RunKind.SCORE,

@@ -137,6 +137,22 @@ def test_hugging_face_loads_an_imagefolder_with_its_splits_and_class_order(
     assert first["original_path"].startswith("train/")
 
 
+def test_a_fiftyone_dataset_a_split_numbers_its_classes_in_the_file_that_names_them(
+    release: Release, tmp_path: Path
+) -> None:
+    target = tmp_path / "out"
+    export(release, target, "fiftyone")
+    counted: Counter[tuple[str, str]] = Counter()
+    for split in ("train", "validation", "test"):
+        labels = json.loads((target / split / "labels.json").read_text())
+        assert labels["classes"] == FIVE
+        files = {path.stem: path for path in (target / split / "data").iterdir()}
+        assert files.keys() == labels["labels"].keys()
+        assert all(hashlib.sha256(path.read_bytes()).hexdigest() == stem for stem, path in files.items())
+        counted.update((split, FIVE[index]) for index in labels["labels"].values())
+    assert counted == counts_of(release)
+
+
 @pytest.mark.slow
 def test_tensorflow_reads_the_shards_by_their_feature_spec(release: Release, tmp_path: Path) -> None:
     import tensorflow as tf

@@ -430,6 +430,7 @@ def calls(secret: Secret, folder: Path) -> dict[str, Sequence[Sequence[str]]]:
         "import_images": [
             [str(secret.folder), "--dataset", "looks", "--taxonomy", "five", "--labels", str(folder / "labels.csv")]
         ],
+        "import_predictions": [["looks", str(folder / "said.json"), "--model", "other", "--taxonomy", "five"]],
         "import_verdicts": [["looks", str(folder / "golden.csv"), "--reviewer", "teammate"]],
         "loop": [["looks"]],
         "list_issues": [["looks"], ["looks", "--format", "jsonl", "--order", "queue"]],
@@ -456,6 +457,8 @@ def test_no_command_shows_it_or_opens_it(
     listed = "".join(f"{one.path},neutral\n" for one in others)
     (folder / "labels.csv").write_text(f"path,label\n{PATH},neutral\n{listed}")
     (folder / "golden.csv").write_text(f"path,label\n{listed}")
+    said = {one.path: {"neutral": 1} for one in others}
+    (folder / "said.json").write_text(json.dumps(said))
     own = {name for name, app in get_commands().items() if app == "labeling"}
     asked = calls(secret, folder)
     assert own == set(asked) | set(NO_IMAGES), "say in this test how a new command is called, or why it shows no image"
@@ -470,7 +473,9 @@ def test_no_command_shows_it_or_opens_it(
     assert shown == {}
     assert opened & {str(secret.file), str(secret.thumbnail)} == set()
     written = [
-        path for path in folder.rglob("*") if (path.is_file() and path.suffix != ".csv") or path.parent.name == "out"
+        path
+        for path in folder.rglob("*")
+        if (path.is_file() and path.suffix not in {".csv", ".json"}) or path.parent.name == "out"
     ]
     assert any(path.name == "winnow.json" for path in written)
     assert {str(path) for path in written if path.is_file() and secret.shown_in(path.read_bytes())} == set()
