@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from typing import Any, NoReturn
 
@@ -108,15 +108,6 @@ class WinnowCommand(BaseCommand):
     def say(self, summary: Any) -> str:
         """The summary in words; one line, or a few."""
         raise NotImplementedError
-
-    def write_lines(self, lines: Iterable[str], form: str) -> int:
-        """Write the lines of a table to stdout; how many rows it has, without the first line of a CSV."""
-        count = -1 if form == "csv" else 0
-        for line in lines:
-            sys.stdout.write(line)
-            count += 1
-        sys.stdout.flush()
-        return count
 
     def refused(self, summary: Any) -> int:
         """How many files were refused; decides between the exit codes 0 and 1."""

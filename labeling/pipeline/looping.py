@@ -223,7 +223,7 @@ def is_better(new: Evaluation, current: Evaluation) -> tuple[bool, str]:
     test = found.test
     figures = (
         f"{100 * test.difference.point:+.1f} points on {found.images:,} test images by {found.level.label}, "
-        f"McNemar p = {test.p_value:.2g}"
+        f"McNemar p {'< 0.001' if test.p_value < 0.001 else f'= {test.p_value:.2g}'}"
     )
     if test.only_first <= test.only_second:
         return False, f"Not better: {figures}."

@@ -109,6 +109,12 @@ def percent_1(share: float | None) -> str:
 
 
 @register.filter
+def tenths(share: float) -> str:
+    """0..1 as a percentage with one decimal, beside another that has the sign already."""
+    return f"{100 * share:.1f}"
+
+
+@register.filter
 def points(difference: float) -> str:
     """A difference of two shares in points of a percent, with its sign."""
     return f"{100 * difference:+.1f}".replace("-", "\u2212")

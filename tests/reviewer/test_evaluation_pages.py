@@ -1,6 +1,8 @@
 """The pages of evaluations: the list, starting one, the matrix with its cells, the picture, and two side by side."""
 
+import json
 from io import BytesIO
+from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -9,9 +11,10 @@ from django.test import Client
 from PIL import Image as Picture
 
 from labeling.actions.escalations import escalate
-from labeling.models import Dataset, Evaluation, Image, LabelsUsed, Person, Release, Run, RunKind
+from labeling.models import Dataset, Evaluation, Image, LabelsUsed, ModelVersion, Person, Release, Run, RunKind
 from labeling.pipeline.cutting import cut_release
 from labeling.pipeline.evaluating import evaluate
+from labeling.pipeline.foreign_predictions import import_predictions
 from tests.builders import class_list
 from tests.reviewer.conftest import text
 from tests.scored import a_model, score_images
@@ -122,3 +125,17 @@ def test_an_evaluation_of_another_dataset_is_not_found(release: Release, as_outs
     found = evaluated(release.dataset, release)
     assert as_outsider.get(f"{PAGE}{found.pk}/").status_code == 404
     assert as_owner.get(f"{PAGE}{found.pk + 1}/").status_code == 404
+
+
+def test_a_model_that_is_a_file_of_answers_is_listed_evaluated_and_shown_like_any_other(
+    release: Release, as_owner: Client, tmp_path: Path
+) -> None:
+    path = tmp_path / "theirs.json"
+    path.write_text(json.dumps({image.path: {"neutral": 1} for image in Image.objects.all()}))
+    import_predictions(release.dataset, path, name="theirs", taxonomy="five")
+    model = ModelVersion.objects.get(name="theirs")
+    found = evaluate(model, release)
+    for page in ("models/", f"models/{model.pk}/", "evaluations/", f"evaluations/{found.pk}/", "loop/", "images/"):
+        answer = as_owner.get(f"/d/looks/{page}")
+        assert answer.status_code == 200, page
+    assert "theirs v1" in text(as_owner.get("/d/looks/models/"))

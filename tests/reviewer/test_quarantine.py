@@ -457,8 +457,7 @@ def test_no_command_shows_it_or_opens_it(
     listed = "".join(f"{one.path},neutral\n" for one in others)
     (folder / "labels.csv").write_text(f"path,label\n{PATH},neutral\n{listed}")
     (folder / "golden.csv").write_text(f"path,label\n{listed}")
-    said = {one.path: {"neutral": 1} for one in others}
-    (folder / "said.json").write_text(json.dumps(said))
+    (folder / "said.json").write_text(json.dumps({one.path: {"neutral": 1} for one in others}))
     own = {name for name, app in get_commands().items() if app == "labeling"}
     asked = calls(secret, folder)
     assert own == set(asked) | set(NO_IMAGES), "say in this test how a new command is called, or why it shows no image"
