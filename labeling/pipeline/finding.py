@@ -82,7 +82,7 @@ class HowToFind:
     """What a ranking rests on; kept with the run, so that a re-ranking asks the same.
 
     Attributes:
-        models: names of registered models; none means the starter model.
+        models: names of registered models; none means the dataset's current one.
         method: of the label quality score.
         adjusted: class-adjusted, where the method has that.
         class_map: model's class → dataset's class.

@@ -38,7 +38,7 @@ class Command(WinnowCommand):
             "--model",
             action="append",
             default=[],
-            help="A model whose embeddings are used; several may be named. The starter model when left out.",
+            help="A model whose embeddings are used; several may be named. The dataset's current one when left out.",
         )
         parser.add_argument(
             "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"Label quality score (default {DEFAULT_METHOD})."
