@@ -5,6 +5,7 @@ from typing import Any
 
 from labeling.actions.standing import fold, standing_verdicts, standings_of
 from labeling.models import Dataset, ItemState, Verdict, VerdictKind
+from labeling.queries.bulk import summaries
 
 VERDICT_COLUMNS = (
     "path",
@@ -50,6 +51,7 @@ def verdict_log(dataset: Dataset) -> Iterator[dict[str, Any]]:
             .select_related("image", "reviewer", "label", "shown_suggestion", "bulk")
             .order_by("image_id", "id")
         )
+        reasons = summaries(verdict.bulk.summary for verdict in log if verdict.bulk)
         stands = {verdict.pk for verdict in standing_verdicts(sorted(log, key=lambda verdict: verdict.pk))}
         for verdict in log:
             if verdict.kind == VerdictKind.ESCALATE:
@@ -61,7 +63,7 @@ def verdict_log(dataset: Dataset) -> Iterator[dict[str, Any]]:
                 "stands": int(verdict.pk in stands),
                 "reviewer": verdict.reviewer.username,
                 "at": verdict.created_at.isoformat(timespec="seconds"),
-                "reason": verdict.bulk.summary if verdict.bulk else "",
+                "reason": reasons[verdict.bulk.summary] if verdict.bulk else "",
                 "seconds": verdict.seconds,
                 "shown_label": verdict.shown_suggestion.name if verdict.shown_suggestion else "",
                 "shown_quality": verdict.shown_quality,
