@@ -243,6 +243,9 @@ def _import_verdicts(run: Run) -> None:
     reviewer = Person.objects.get(pk=asked["reviewer"])
     path = Path(asked["path"])
     import_verdicts(run.dataset, path, reviewer, name=asked["name"], person=run.created_by, queued=run)
+    keep_ranking_fresh(run.dataset, run.created_by or reviewer)
+    keep_estimate_fresh(run.dataset, audit=False)
+    keep_skills_fresh(run.dataset)
     if path.is_relative_to(settings.UPLOADS_ROOT):
         path.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from django.core.management import call_command
 from labeling.actions.bulk import revert_bulk_action
 from labeling.errors import NotAllowed, NothingToDo, WrongUsage
 from labeling.importers.decisions import names_of, read_decisions
+from labeling.importers.manifests import read_manifest
 from labeling.models import BulkAction, Dataset, Image, ItemState, Person, ReviewItem, Role, RunRefusal, Verdict
 from labeling.pipeline.interchange import find_reviewer, import_verdicts
 from labeling.queries.integrity import differences
@@ -298,8 +299,11 @@ def test_the_labels_go_out_with_who_decided_them_and_in_again_as_a_manifest(
 ) -> None:
     import_verdicts(dataset, saved(tmp_path, "done.csv", ROWS), anna)
     call_command("export_labels", "looks")
-    rows = {row["path"]: row for row in csv.DictReader(capsys.readouterr().out.splitlines())}
+    manifest = saved(tmp_path, "labels.csv", capsys.readouterr().out)
+    rows = {row["path"]: row for row in csv.DictReader(manifest.read_text().splitlines())}
     assert len(rows) == 12
+    again = read_manifest(manifest, tmp_path)
+    assert {record.stored_path: record.label for record in again.records} == labels(dataset)
     assert rows["img_0000.jpg"]["label"] == "neutral"
     assert (rows["img_0000.jpg"]["given_label"], rows["img_0000.jpg"]["decided_by"]) == ("drawings", "anna")
     assert (rows["img_0002.jpg"]["excluded"], rows["img_0004.jpg"]["decided_by"]) == ("1", "")
