@@ -14,6 +14,7 @@ from benchmarks import (
     policy,
     ranking,
     ray_engine,
+    training,
 )
 
 SUITES = {
@@ -28,6 +29,7 @@ SUITES = {
     "keypress": keypress.run,
     "api": api.run,
     "policy": policy.run,
+    "training": training.run,
 }
 
 
