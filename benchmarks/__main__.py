@@ -15,6 +15,7 @@ from benchmarks import (
     policy,
     ranking,
     ray_engine,
+    training,
 )
 
 SUITES = {
@@ -30,6 +31,7 @@ SUITES = {
     "api": api.run,
     "policy": policy.run,
     "loop": loop.run,
+    "training": training.run,
 }
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -375,3 +376,15 @@ def test_a_head_refuses_embeddings_that_are_no_numbers_and_a_single_class() -> N
         fit_head(np.full((6, 2), np.nan), labels, nowhere, n_classes=2)
     with pytest.raises(ArrayRefused, match="with N labels"):
         fit_head(np.ones((5, 2)), labels, nowhere, n_classes=2)
+
+
+@pytest.mark.slow
+def test_what_was_computed_in_16_bits_is_kept_in_32_and_learns_too(tmp_path: Path) -> None:
+    recipe, answers = RECIPES["five_vit"], answers_for("five_vit")
+    pictures = pictures_in(tmp_path / "pictures", answers.class_names)
+    choices = replace(Choices.of(recipe, epochs=2, batch_size=8, size="trial"), mixed=True)
+    trained = train_by_recipe(recipe, CHANCE, pictures, answers, choices, into=tmp_path / "work")
+    assert trained.epochs[1].loss < trained.epochs[0].loss
+    assert "mixed precision" in " ".join(trained.notes)
+    with zipfile.ZipFile(trained.keras_file) as archive:
+        assert "float16" not in archive.read("config.json").decode()

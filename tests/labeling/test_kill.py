@@ -201,8 +201,10 @@ def test_a_killed_training_ends_with_the_very_model_of_an_undisturbed_one(
     homes: tuple[Home, Home], source: Path
 ) -> None:
     disturbed, undisturbed = homes
-    arguments = ("train", "set", "1.0", "--recipe", "five_vit", "--size", "trial", "--weights", "none")
-    arguments = (*arguments, "--epochs", "2", "--batch-size", "32", "--also", "tflite")
+    arguments = [
+        *("train", "set", "1.0", "--recipe", "five_vit", "--size", "trial", "--weights", "none"),
+        *("--epochs", "2", "--batch-size", "32", "--also", "tflite"),
+    ]
     for home in homes:
         home.run(*import_arguments(source))
         home.run("cut_release", "set")
