@@ -7,6 +7,7 @@ from benchmarks import (
     duplicates,
     end_to_end,
     estimation,
+    exporting,
     finding,
     inference,
     keypress,
@@ -28,6 +29,7 @@ SUITES = {
     "keypress": keypress.run,
     "api": api.run,
     "policy": policy.run,
+    "exporting": exporting.run,
 }
 
 
