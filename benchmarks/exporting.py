@@ -11,7 +11,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from benchmarks.commands import CHECKOUT, Cost, Home
 from benchmarks.results import Row, show
@@ -84,7 +86,8 @@ def link_rows() -> list[Row]:
                 rates["cp -al"].append(LINKED / _timed_copy(source, Path(folder) / "copied"))
                 shutil.rmtree(out)
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    how = f"{LINKED:,} files of {_FILE_BYTES:,} bytes, each hashed through its link; whole command, median of {REPETITIONS}"
+    files = f"{LINKED:,} files of {_FILE_BYTES:,} bytes"
+    how = f"{files}, each hashed through its link; whole command, median of {REPETITIONS}"
     return [
         Row("class folders by hard link", f"{medians['winnow']:,.0f} images/s", "≥ 5,000 images/s", how),
         Row("peer: a loop of os.link", f"{medians['os.link']:,.0f} images/s", "", "no hashes, no manifest"),
@@ -177,10 +180,9 @@ def fill(images: int, folder: str) -> None:
         "imported_at"
     )
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO labeling_image ({columns}) VALUES ({', '.join(['%s'] * 23)})",
-            _image_rows(images, folder, dataset.pk, root.pk, classes),
-        )
+        rows = _image_rows(images, folder, dataset.pk, root.pk, classes)
+        while some := list(islice(rows, 10_000)):
+            cursor.executemany(f"INSERT INTO labeling_image ({columns}) VALUES ({', '.join(['%s'] * 23)})", some)
         cursor.execute(
             "INSERT INTO labeling_verdict (image_id, reviewer_id, kind, key, blind, wanted, rule, senior, alone, "
             f"created_at) SELECT id, {lena.pk}, 'keep', lower(hex(randomblob(16))), 0, 1, 'majority', 0, 0, "
@@ -197,9 +199,7 @@ def fill(images: int, folder: str) -> None:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _image_rows(
-    images: int, folder: str, dataset: int, root: int, classes: Sequence[int]
-) -> Iterator[tuple[object, ...]]:
+def _image_rows(images: int, folder: str, dataset: int, root: int, classes: Sequence[int]) -> Iterator[tuple[Any, ...]]:
     chance = random.Random(11)
     phash = dhash = 0
     for number in range(images):
