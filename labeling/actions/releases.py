@@ -26,12 +26,20 @@ class NewEntry(NamedTuple):
 
 
 def content_hash(entries: Iterable[NewEntry]) -> str:
-    """sha256 over the lines `sha256 split label`, sorted: what the release holds, whatever its file names."""
-    lines = [f"{entry.sha256} {entry.split} {entry.label_name}\n" for entry in entries]
-    lines.sort()
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode())
+    """sha256 over the lines `sha256 split label`, sorted: what the release holds, whatever its file names.
+
+    Args:
+        entries: by their sha256.
+
+    Raises:
+        ValueError: they come in another order, or one comes twice.
+    """
+    digest, last = hashlib.sha256(), ""
+    for entry in entries:
+        if entry.sha256 <= last:
+            raise ValueError(f"Expected entries by their sha256, but received {entry.sha256} after {last}.")
+        last = entry.sha256
+        digest.update(f"{entry.sha256} {entry.split} {entry.label_name}\n".encode())
     return digest.hexdigest()
 
 
@@ -47,7 +55,8 @@ def freeze_release(
 ) -> Release:
     """Write a release, and the splits that it gives to images that had none, all or none.
 
-    `cut_run` is the run that cuts it, `issues_run` the ranking that its label qualities come from.
+    `entries` come by their sha256. `cut_run` is the run that cuts it, `issues_run` the ranking that its label qualities
+    come from.
 
     MAJOR grows when an image is in another split than in the last release, MINOR otherwise.
 

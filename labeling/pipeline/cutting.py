@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
+from django.db.models import Max
 
 from inference.errors import InferenceError
 from inference.splits import assign_splits
@@ -27,6 +29,7 @@ from labeling.models import (
     Run,
     RunKind,
     RunState,
+    Verdict,
 )
 from labeling.pipeline.grouping import groups_to_keep_whole
 
@@ -34,6 +37,7 @@ Hashes = npt.NDArray[np.bytes_]
 DEFAULT_RATIOS = (80, 10, 10)
 MAX_NOTE = 500
 _NAMED = 5
+_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class _Candidates:
 
     def only(self, kept: BoolArray) -> "_Candidates":
         return self if kept.all() else _Candidates(*(getattr(self, one.name)[kept] for one in fields(self)))
+
+    def only_at(self, places: Int64Array) -> "_Candidates":
+        return _Candidates(*(getattr(self, one.name)[places] for one in fields(self)))
 
 
 def parse_ratios(text: str) -> tuple[int, int, int]:
@@ -131,7 +138,9 @@ def _cut(
 ) -> Release:
     reporter.stage("choosing images")
     left_out: Counter[str] = Counter()
-    candidates = _candidates(dataset, left_out)
+    # So that a later diff knows which verdicts lie between two releases.
+    last_verdict = Verdict.everything.aggregate(last=Max("pk"))["last"] or 0
+    candidates = _candidates(dataset, left_out, last_verdict)
     if len(candidates):
         candidates = _one_of_identical(dataset, candidates, left_out, leave_out_conflicts)
     if not len(candidates):
@@ -142,11 +151,11 @@ def _cut(
     settled = _assign(_keep_groups_whole(candidates, left_out), ratios)
     _check_no_leak(dataset, settled)
     names = dict(dataset.taxonomy.classes.values_list("pk", "name"))
-    reporter.run.summary = {"said": _scarce(settled, ratios, names)}
+    reporter.run.summary = {"said": _scarce(settled, ratios, names), "last_verdict": last_verdict}
     reporter.stage("writing the release")
     return freeze_release(
         dataset=dataset,
-        entries=_entries(settled, names),
+        entries=_Entries(settled, names),
         ratios=ratios,
         left_out={reason: count for reason, count in left_out.items() if count},
         issues_run=_last_issues_run(dataset),
@@ -155,10 +164,10 @@ def _cut(
     )
 
 
-def _candidates(dataset: Dataset, left_out: Counter[str]) -> _Candidates:
-    """Every image that may go in, with the label that its verdicts give it at this moment."""
+def _candidates(dataset: Dataset, left_out: Counter[str], last_verdict: int) -> _Candidates:
+    """Every image that may go in, with the label that the verdicts up to this one give it."""
     left_out["in quarantine"] = Quarantine.objects.filter(image__dataset=dataset).count()
-    standings = each_standing(dataset)
+    standings = each_standing(dataset, up_to=last_verdict)
     waiting = next(standings, None)
     count = dataset.images.count()
     images, labels, verdicts, centres = (np.zeros(count, dtype=np.int64) for _ in range(4))
@@ -343,24 +352,41 @@ def _scarce(candidates: _Candidates, ratios: tuple[int, int, int], names: Mappin
     return said
 
 
-def _entries(candidates: _Candidates, names: Mapping[int, str]) -> list[NewEntry]:
-    """In the order of the hashes, in which they go into the index fastest."""
-    order = np.argsort(candidates.sha256)
-    columns = (candidates.images, candidates.splits, candidates.labels, candidates.verdicts, candidates.quality)
-    return [
-        NewEntry(
-            image_id=image,
-            sha256=sha256.decode(),
-            split=SPLITS[split],
-            label_id=label,
-            label_name=names[label],
-            verdict_id=verdict or None,
-            label_quality=None if math.isnan(score) else score,
-        )
-        for sha256, image, split, label, verdict, score in zip(
-            candidates.sha256[order].tolist(), *(column[order].tolist() for column in columns), strict=True
-        )
-    ]
+class _Entries(Sequence[NewEntry]):
+    """The entries of a release by their hashes, made when they are asked for: a million of them weigh 400 MB."""
+
+    def __init__(self, candidates: _Candidates, names: Mapping[int, str]) -> None:
+        self._candidates, self._names = candidates, names
+        self._order = np.argsort(candidates.sha256)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, at: int) -> NewEntry: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[NewEntry]: ...
+    def __getitem__(self, at: int | slice) -> NewEntry | list[NewEntry]:
+        if isinstance(at, int):
+            return self[at : at + 1 or None][0]
+        some = self._candidates.only_at(self._order[at])
+        columns = (some.sha256, some.images, some.splits, some.labels, some.verdicts, some.quality)
+        return [
+            NewEntry(
+                image_id=image,
+                sha256=sha256.decode(),
+                split=SPLITS[split],
+                label_id=label,
+                label_name=self._names[label],
+                verdict_id=verdict or None,
+                label_quality=None if math.isnan(score) else score,
+            )
+            for sha256, image, split, label, verdict, score in zip(*(one.tolist() for one in columns), strict=True)
+        ]
+
+    def __iter__(self) -> Iterator[NewEntry]:
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self[start : start + _AT_ONCE]
 
 
 def _last_issues_run(dataset: Dataset) -> Run | None:
