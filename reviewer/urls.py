@@ -119,6 +119,8 @@ urlpatterns = [
     path("d/<slug:slug>/releases/", releases.releases, name="releases"),
     path("d/<slug:slug>/releases/cut/", releases.cut, name="release_cut"),
     path("d/<slug:slug>/releases/<int:pk>/export/", releases.export, name="release_export"),
+    path("d/<slug:slug>/releases/compare/", releases.compare, name="release_compare"),
+    path("d/<slug:slug>/releases/<str:before>..<str:after>/", releases.diff, name="release_diff"),
     path("d/<slug:slug>/releases/<int:pk>/download/", releases.download, name="release_download"),
     path("", api.urls),
 ]

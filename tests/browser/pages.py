@@ -20,6 +20,7 @@ PAGES = (
     "/d/demo/policy/",
     "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95",
     "/d/demo/releases/",
+    "/d/demo/releases/1.0..1.1/",
     "/d/demo/settings/",
     "/d/demo/programs/",
     "/d/demo/review/",
