@@ -7,6 +7,7 @@ from benchmarks import (
     duplicates,
     end_to_end,
     estimation,
+    exporting,
     finding,
     inference,
     keypress,
@@ -32,6 +33,7 @@ SUITES = {
     "policy": policy.run,
     "loop": loop.run,
     "training": training.run,
+    "exporting": exporting.run,
 }
 
 

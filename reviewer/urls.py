@@ -141,6 +141,8 @@ urlpatterns = [
     path("d/<slug:slug>/models/", models.models, name="models"),
     path("d/<slug:slug>/models/<int:pk>/", models.model, name="model"),
     path("d/<slug:slug>/models/<int:pk>/files/<str:name>", models.model_file, name="model_file"),
+    path("d/<slug:slug>/releases/compare/", releases.compare, name="release_compare"),
+    path("d/<slug:slug>/releases/<str:before>..<str:after>/", releases.diff, name="release_diff"),
     path("d/<slug:slug>/releases/<int:pk>/download/", releases.download, name="release_download"),
     path("", api.urls),
 ]

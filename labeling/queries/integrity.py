@@ -92,7 +92,8 @@ def _release_differences() -> Iterator[Difference]:
     for release in Release.objects.select_related("dataset"):
         entries = ReleaseEntry.everything.filter(release=release)
         rows = entries.values_list("image_id", "sha256", "split", "label_id", "label__name")
-        recomputed = content_hash(NewEntry(*row, None, None) for row in rows.iterator(chunk_size=2000))
+        in_order = rows.order_by("sha256").iterator(chunk_size=2000)
+        recomputed = content_hash(NewEntry(*row, None, None) for row in in_order)
         if recomputed != release.content_hash:
             yield Difference(
                 f"release {release.version} of {release.dataset}",

@@ -2,7 +2,7 @@
 
 from threading import BoundedSemaphore
 
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -14,6 +14,7 @@ from labeling.models import Release, RunKind
 from labeling.pipeline.exporting import DOWNLOADS, read_label_map, zip_release
 from labeling.queries import releases as queries
 from labeling.queries.queue import classes_of
+from labeling.queries.release_diff import RELABELLED, changes, release_diff
 from labeling.tasks import start_run
 from reviewer.forms import ExportForm, ReleaseForm
 from reviewer.http import Counted, PersonRequest, go_to
@@ -22,6 +23,7 @@ from reviewer.http import Counted, PersonRequest, go_to
 EXPORTS = tuple(name for name in FORMATS if name != "urls")
 # Each holds one of the web server's threads until its last byte is sent; the pages need the others.
 MOST_DOWNLOADS = 4
+_CHANGES = 100
 _UNDER_WAY = BoundedSemaphore(MOST_DOWNLOADS)
 
 
@@ -61,6 +63,40 @@ def export(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     except LabelingError as error:
         return go_to(request, page, notice=str(error))
     return redirect(page + f"#release-{release.pk}")
+
+
+@require_safe
+def diff(request: PersonRequest, slug: str, before: str, after: str) -> HttpResponse:
+    """What changed between two releases, and who decided it."""
+    access = access_dataset(request.user, slug)
+    pair = queries.release_pair(access.dataset, before, after)
+    if pair is None:
+        raise Http404("No such release.")
+    found = release_diff(*pair)
+    counts = dict(found.counts)
+    asked = request.GET.get("show", "")
+    kind = asked if asked in counts else next((one for one, images in found.counts if images), RELABELLED)
+    listed = list(changes(*pair, kind, beyond=request.GET.get("after", "")[:64], limit=_CHANGES + 1))
+    context = {
+        "access": access,
+        "dataset": access.dataset,
+        "diff": found,
+        "kind": kind,
+        "listed": listed[:_CHANGES],
+        "next_after": listed[_CHANGES - 1].sha256 if len(listed) > _CHANGES else None,
+        "versions": [release.version for release in access.dataset.releases.all()],
+    }
+    return render(request, "releases/diff.html", context)
+
+
+@require_safe
+def compare(request: PersonRequest, slug: str) -> HttpResponse:
+    """From the two versions that a form names to the page of their diff."""
+    access = access_dataset(request.user, slug)
+    before, after = request.GET.get("before", ""), request.GET.get("after", "")
+    if queries.release_pair(access.dataset, before, after) is None:
+        return go_to(request, reverse("releases", args=[slug]), notice="Choose two releases that there are.")
+    return redirect("release_diff", slug, before, after)
 
 
 @require_safe

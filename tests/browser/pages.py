@@ -27,6 +27,7 @@ PAGES = (
     "/d/demo/interchange/",
     "/d/demo/models/",
     "/d/demo/models/{model}/",
+    "/d/demo/releases/1.0..1.1/",
     "/d/demo/settings/",
     "/d/demo/programs/",
     "/d/demo/review/",

@@ -87,7 +87,7 @@ class Home:
 
     def count(self, table: str) -> int:
         try:
-            return int(self._query(f"SELECT count(*) FROM labeling_{table}")[0][0])
+            return int(self.rows(f"SELECT count(*) FROM labeling_{table}")[0][0])
         except sqlite3.OperationalError:
             return 0
 
@@ -95,12 +95,16 @@ class Home:
         return self.count(table) >= count
 
     def state(self) -> dict[str, list[Any]]:
-        return {name: self._query(query) for name, query in TABLES.items()}
+        return {name: self.rows(query) for name, query in TABLES.items()}
 
-    def _query(self, query: str) -> list[Any]:
+    def holds(self, query: str, *parameters: str) -> bool:
+        """Whether a count is more than none."""
+        return bool(self.rows(query, *parameters)[0][0])
+
+    def rows(self, query: str, *parameters: str) -> list[Any]:
         connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=20)
         try:
-            return connection.execute(query).fetchall()
+            return connection.execute(query, parameters).fetchall()
         finally:
             connection.close()
 
@@ -174,26 +178,45 @@ def test_a_killed_ranking_ends_as_an_undisturbed_one(homes: tuple[Home, Home], s
     assert disturbed.state() == undisturbed.state()
 
 
-def test_a_killed_export_is_never_seen_half_done_and_goes_on(homes: tuple[Home, Home], source: Path) -> None:
+def test_a_killed_cut_ends_as_an_undisturbed_one(homes: tuple[Home, Home], source: Path) -> None:
+    disturbed, undisturbed = homes
+    for home in homes:
+        home.run(*import_arguments(source))
+    cut = ("cut_release", "set", "--ratios", "50/25/25")
+    for stage in ("choosing images", "choosing splits"):
+        begun = "SELECT count(*) FROM labeling_run WHERE kind = 'cut' AND state = 'running' AND stage >= ?"
+        disturbed.kill_when(partial(disturbed.holds, begun, stage), *cut)
+        assert disturbed.count("release") == 0
+    again, expected = (home.run(*cut) for home in homes)
+    assert again == expected
+    entries = "SELECT image_id, sha256, split, label_id, verdict_id FROM labeling_releaseentry ORDER BY sha256"
+    assert disturbed.state() == undisturbed.state()
+    assert disturbed.rows(entries) == undisturbed.rows(entries)
+    assert disturbed.run("check_integrity") == {"differences": 0}
+
+
+@pytest.mark.parametrize(
+    ("export_format", "written"), [("folders", ".out.*.partial/*/*/*.png"), ("webdataset", ".out.*.partial/.train*")]
+)
+def test_a_killed_export_is_never_seen_half_done_and_goes_on(
+    homes: tuple[Home, Home], source: Path, export_format: str, written: str
+) -> None:
     disturbed, _undisturbed = homes
     for home in homes:
         home.run(*import_arguments(source))
         home.run("cut_release", "set")
     target = disturbed.folder / "out"
-
-    def copied() -> int:
-        return sum(1 for path in disturbed.folder.glob(".out.*.partial/*/*/*.png"))
-
-    disturbed.kill_when(lambda: copied() >= 1, "export_release", "set", "1.0", str(target))
+    export = ("export_release", "set", "1.0", "--format", export_format)
+    disturbed.kill_when(lambda: any(disturbed.folder.glob(written)), *export, str(target))
     assert not target.exists()
     for home in homes:
-        home.run("export_release", "set", "1.0", str(home.folder / "out"))
+        home.run(*export, str(home.folder / "out"))
     trees = [
         {str(path.relative_to(home.folder)): path.read_bytes() for path in (home.folder / "out").rglob("*.*")}
         for home in homes
     ]
     assert trees[0] == trees[1]
-    assert len(trees[0]) > 350
+    assert len(trees[0]) == (400 + 5 if export_format == "folders" else 2 + 4)
     assert not list(disturbed.folder.glob(".out*"))
 
 

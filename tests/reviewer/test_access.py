@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from labeling.models import Dataset, Image, Person, Run, RunKind
+from labeling.models import Dataset, Image, Person, Release, Run, RunKind
 from tests.reviewer.conftest import text
 
 MEMBER_PAGES = [
@@ -16,6 +16,7 @@ MEMBER_PAGES = [
     "/d/looks/images/{image}/",
     "/d/looks/images/{image}/file",
     "/d/looks/releases/",
+    "/d/looks/releases/1.0..1.1/",
     "/d/looks/duplicates/",
     "/d/looks/sources/",
     "/d/looks/audit/",
@@ -59,6 +60,9 @@ def _fill(url: str, dataset: Dataset) -> str:
     image = Image.objects.filter(dataset=dataset).order_by("pk").first()
     assert image is not None
     run, _ = Run.objects.get_or_create(dataset=dataset, kind=RunKind.IMPORT)
+    if ".." in url:
+        for minor in (0, 1):
+            Release.objects.create(dataset=dataset, major=1, minor=minor, content_hash="", ratios=[80, 10, 10])
     return url.format(image=image.pk, run=run.pk, item=image.item.pk)
 
 

@@ -3,16 +3,19 @@
 import io
 import zipfile
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
-from labeling.models import Dataset, Release, Run, RunKind, RunState
+from labeling.actions.verdicts import Shown, record_verdict
+from labeling.models import Dataset, Person, Release, Run, RunKind, RunState, VerdictKind
 from labeling.pipeline.cutting import cut_release
 from labeling.tasks import carry_out
 from reviewer.views import releases as views
+from tests.builders import add_images
 from tests.reviewer.conftest import text
 
 
@@ -91,3 +94,29 @@ def test_an_export_is_queued_in_the_format_that_was_chosen(
     assert (exports / "looks-1.0-csv-binary" / "manifest.csv").exists()
     as_owner.post(f"/d/looks/releases/{release.pk}/export/", {"export_format": "urls"})
     assert "Nothing was exported" in text(as_owner.get("/d/looks/releases/"))
+
+
+def test_the_diff_page_says_what_changed_by_whom_and_why(
+    release: Release, as_owner: Client, teammate: Person, django_assert_max_num_queries: Any
+) -> None:
+    image = release.entries.order_by("pk")[0].image
+    sexy = release.dataset.taxonomy.classes.get(name="sexy")
+    shown = Shown(suggestion_id=sexy.pk, quality=0.02)
+    record_verdict(item=image.item, reviewer=teammate, kind=VerdictKind.RELABEL, label=sexy, key=uuid4(), shown=shown)
+    add_images(release.dataset, 1, splits=("test",), start=700)
+    cut_release(release.dataset)
+    assert "/d/looks/releases/1.0..1.1/" in text(as_owner.get("/d/looks/releases/"))
+    with django_assert_max_num_queries(20):
+        page = text(as_owner.get("/d/looks/releases/1.0..1.1/"))
+    assert image.path in page
+    assert "teammate" in page
+    assert "was shown the suggestion sexy, label quality 0.02" in page
+    assert "img_0700.jpg" in text(as_owner.get("/d/looks/releases/1.0..1.1/?show=added"))
+    assert as_owner.get("/d/looks/releases/1.0..9.9/").status_code == 404
+    compared = as_owner.get("/d/looks/releases/compare/?before=1.1&after=1.0")
+    assert compared.headers["Location"] == "/d/looks/releases/1.1..1.0/"
+    assert "img_0700.jpg" in text(as_owner.get("/d/looks/releases/1.1..1.0/?show=removed"))
+
+
+def test_a_class_that_a_split_has_none_of_is_named(release: Release, as_owner: Client) -> None:
+    assert "no image in validation" in text(as_owner.get("/d/looks/releases/"))
