@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from inference.metrics import PairedTest, by_group, mcnemar, measure, worst_first
 from labeling.actions.evaluations import record_evaluation
-from labeling.actions.runs import Listener, RunReporter, following, running
+from labeling.actions.runs import Listener, RunReporter, running, when_free
 from labeling.errors import NothingToDo, UnknownSplit, WrongUsage, nearest
 from labeling.models import (
     SPLITS,
@@ -177,12 +177,9 @@ def _score_missing(model_version: ModelVersion, part: ReleasePart, reporter: Run
         return
 
     reporter.stage("scoring what is missing")
-    score(
-        part.release.dataset,
-        model=reference_to(model_version),
-        part=part,
-        person=reporter.run.created_by,
-        listener=following(reporter),
+    model, person = reference_to(model_version), reporter.run.created_by
+    when_free(
+        reporter, lambda follow: score(part.release.dataset, model=model, part=part, person=person, listener=follow)
     )
 
 

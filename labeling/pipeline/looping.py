@@ -6,13 +6,14 @@ from typing import Any
 
 from django.db.models import F
 
-from labeling.actions.runs import Listener, RunReporter, following, running
+from labeling.actions.runs import Listener, RunReporter, running, when_free
 from labeling.errors import NothingToDo, WrongUsage
 from labeling.models import (
     NO_DECISIONS,
     Dataset,
     Evaluation,
     Level,
+    ModelVersion,
     Person,
     Release,
     Run,
@@ -116,9 +117,11 @@ def _keep(reporter: RunReporter, found: Mapping[str, Any]) -> None:
 
 def _find(dataset: Dataset, options: LoopOptions, reporter: RunReporter) -> dict[str, Any]:
     current = current_model(None, dataset)
-    if unscored(dataset.images.all(), current).exists():
-        score(dataset, model=reference_to(current), person=reporter.run.created_by, listener=following(reporter))
-    found = find_issues(dataset, how_again(dataset), person=reporter.run.created_by, listener=following(reporter))
+    person, model = reporter.run.created_by, reference_to(current)
+    if current.folder and unscored(dataset.images.all(), current).exists():
+        when_free(reporter, lambda follow: score(dataset, model=model, person=person, listener=follow))
+    how = how_again(dataset)
+    found = when_free(reporter, lambda follow: find_issues(dataset, how, person=person, listener=follow))
     return {"current": reference_to(current), "suspected": found.suspected}
 
 
@@ -127,13 +130,16 @@ def _cut(dataset: Dataset, options: LoopOptions, reporter: RunReporter) -> dict[
     count = reviewed.values("image").distinct().count()
     changed = dataset.images.filter(excluded=False).exclude(current_class=F("given_class")).count()
     try:
-        release = cut_release(
-            dataset,
-            ratios=options.ratios,
-            note="Cut by the loop.",
-            leave_out_conflicts=options.leave_out_conflicts,
-            person=reporter.run.created_by,
-            listener=following(reporter),
+        release = when_free(
+            reporter,
+            lambda follow: cut_release(
+                dataset,
+                ratios=options.ratios,
+                note="Cut by the loop.",
+                leave_out_conflicts=options.leave_out_conflicts,
+                person=reporter.run.created_by,
+                listener=follow,
+            ),
         )
     except NothingToDo:
         last = dataset.releases.first()
@@ -161,31 +167,31 @@ def _refuse_repetition(dataset: Dataset, options: LoopOptions, release: Release,
 
 
 def _train(dataset: Dataset, options: LoopOptions, reporter: RunReporter) -> dict[str, Any]:
-    release = _release(dataset, reporter)
+    release, person = _release(dataset, reporter), reporter.run.created_by
     asked = TrainOptions(epochs=options.epochs, weights=options.weights)
-    # A training that ended while the loop was killed, before the loop could write that down.
-    done = (
-        dataset.runs.filter(kind=RunKind.TRAIN, state=RunState.DONE, created_at__gte=reporter.run.created_at)
-        .filter(model_version__release=release)
-        .first()
+    # Of this round: one that ended before a killed loop could write it down, or that another worker finished.
+    trainings = dataset.runs.filter(
+        kind=RunKind.TRAIN, state=RunState.DONE, created_at__gte=reporter.run.created_at, model_version__release=release
     )
-    if done is not None and done.parameters["recipe"] == options.recipe:
-        model = done.model_version
-    else:
-        person = reporter.run.created_by
-        model = train(release, recipe=options.recipe, options=asked, person=person, listener=following(reporter))
-    return {"model": reference_to(model)}
+
+    def step(follow: Listener) -> ModelVersion:
+        done = trainings.filter(parameters__recipe=options.recipe).first()
+        if done is not None:
+            return done.model_version
+        return train(release, recipe=options.recipe, options=asked, person=person, listener=follow)
+
+    return {"model": reference_to(when_free(reporter, step))}
 
 
 def _evaluate(dataset: Dataset, options: LoopOptions, reporter: RunReporter) -> dict[str, Any]:
     release, person = _release(dataset, reporter), reporter.run.created_by
     new, current = (current_model(reporter.run.summary[name]) for name in ("model", "current"))
-    measured = evaluate(new, release, person=person, listener=following(reporter))
+    measured = when_free(reporter, lambda follow: evaluate(new, release, person=person, listener=follow))
     found = {"evaluation": measured.pk, "accuracy": _accuracy(measured)}
     mapped = class_map_of(current, dataset)
     if not mapped.by_class and not mapped.by_group:
         return found | {"evaluation_of_current": None, "accuracy_of_current": {}}
-    before = evaluate(current, release, person=person, listener=following(reporter))
+    before = when_free(reporter, lambda follow: evaluate(current, release, person=person, listener=follow))
     return found | {"evaluation_of_current": before.pk, "accuracy_of_current": _accuracy(before)}
 
 
@@ -203,12 +209,10 @@ def _promote(dataset: Dataset, options: LoopOptions, reporter: RunReporter) -> d
     else:
         better, why = is_better(new, evaluations.get(pk=summary["evaluation_of_current"]))
     if better:
-        promote(
-            new.model_version,
-            dataset,
-            reason=why,
-            person=reporter.run.created_by,
-            listener=following(reporter),
+        person = reporter.run.created_by
+        when_free(
+            reporter,
+            lambda follow: promote(new.model_version, dataset, reason=why, person=person, listener=follow),
         )
     return {"promoted": better, "why": why}
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from labeling.actions.promotions import record_promotion, record_rollback
-from labeling.actions.runs import Listener, following, running
+from labeling.actions.runs import Listener, RunReporter, running, when_free
 from labeling.errors import WrongUsage
 from labeling.models import Dataset, ModelVersion, Person, Promotion, Run, RunKind
 from labeling.pipeline.finding import HowToFind, find_issues, last_finding
@@ -56,19 +56,13 @@ def promote(
         queued=queued,
         listener=listener,
     ) as reporter:
-        scored = 0
-        if unscored(dataset.images.all(), model_version).exists():
-            scored = score(
-                dataset, model=reference_to(model_version), person=reporter.run.created_by, listener=following(reporter)
-            ).scored
+        person = reporter.run.created_by
+        scored = _score_missing(model_version, dataset, reporter)
         for judge in impartial_judges(dataset, model_version, STARTER).models:
-            if judge != model_version and unscored(dataset.images.all(), judge).exists():
-                person_of = reporter.run.created_by
-                score(dataset, model=reference_to(judge), person=person_of, listener=following(reporter))
-        event = record_promotion(
-            dataset=dataset, model_version=model_version, person=reporter.run.created_by, reason=reason
-        )
-        found = find_issues(dataset, how_again(dataset), person=reporter.run.created_by, listener=following(reporter))
+            _score_missing(judge, dataset, reporter)
+        event = record_promotion(dataset=dataset, model_version=model_version, person=person, reason=reason)
+        how = how_again(dataset)
+        found = when_free(reporter, lambda follow: find_issues(dataset, how, person=person, listener=follow))
         summary = PromotionSummary(
             dataset=dataset.slug,
             run=reporter.run.pk,
@@ -79,6 +73,14 @@ def promote(
         )
         reporter.run.summary = asdict(summary)
     return summary
+
+
+def _score_missing(model_version: ModelVersion, dataset: Dataset, reporter: RunReporter) -> int:
+    """How many images this scored."""
+    if not model_version.folder or not unscored(dataset.images.all(), model_version).exists():
+        return 0
+    model, person = reference_to(model_version), reporter.run.created_by
+    return when_free(reporter, lambda follow: score(dataset, model=model, person=person, listener=follow)).scored
 
 
 def roll_back(dataset: Dataset, *, person: Person | None = None) -> Promotion:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from django.conf import settings
 
+from labeling.actions import runs
 from labeling.actions.bulk import decide_selection
-from labeling.errors import NothingToDo, WrongUsage
+from labeling.errors import NothingToDo, RunInProgress, RunStopped, WrongUsage
 from labeling.models import (
     Dataset,
     Evaluation,
@@ -181,6 +182,31 @@ def test_a_training_that_ended_before_the_loop_could_write_it_down_is_not_repeat
     trains(made)
     assert run_loop(dataset)["promoted"]
     assert kinds(dataset).count("train") == 1
+
+
+def test_a_step_waits_while_another_run_of_its_kind_is_at_work_and_a_stop_ends_the_waiting(
+    dataset: Dataset, trains: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "WAIT_SECONDS", 0)
+    made, busy = trainer(), [True, True]
+
+    def train_once_free(*arguments: Any, **named: Any) -> ModelVersion:
+        if busy:
+            busy.pop()
+            raise RunInProgress("A run of the kind “train a model” is already working on set.")
+        return made(*arguments, **named)
+
+    trains(train_once_free)
+    assert run_loop(dataset)["promoted"]
+    assert not busy
+
+    def never_free(*_: Any, **__: Any) -> ModelVersion:
+        Run.objects.filter(kind=RunKind.LOOP).update(stop_requested=True)
+        raise RunInProgress("A run of the kind “train a model” is already working on set.")
+
+    trains(never_free)
+    with pytest.raises(RunStopped):
+        run_loop(dataset, LoopOptions(leave_out_conflicts=True))
 
 
 def test_a_model_that_has_learned_from_a_test_image_is_not_compared(dataset: Dataset) -> None:
