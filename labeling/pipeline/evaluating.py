@@ -26,7 +26,7 @@ from labeling.models import (
     TaxonomyClass,
 )
 from labeling.pipeline.judging import class_map_of
-from labeling.pipeline.model_versions import reference_to
+from labeling.pipeline.model_versions import has_network, reference_to
 from labeling.pipeline.scoring import ReleasePart, score, unscored
 from labeling.queries.learned import learned_images
 from labeling.taxonomies.class_maps import ClassMap
@@ -173,7 +173,7 @@ def check_evaluable(
 
 def _score_missing(model_version: ModelVersion, part: ReleasePart, reporter: RunReporter) -> None:
     # What was imported as a file of answers has no network; images that it says nothing about are counted.
-    if not model_version.folder or not unscored(part.images(), model_version).exists():
+    if not has_network(model_version) or not unscored(part.images(), model_version).exists():
         return
 
     reporter.stage("scoring what is missing")

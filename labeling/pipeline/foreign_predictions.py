@@ -15,12 +15,10 @@ from labeling.errors import WrongUsage
 from labeling.importers.predictions import AnswerClasses, read_predictions
 from labeling.models import Dataset, ModelVersion, Person, Prediction, Run, RunKind
 from labeling.pipeline.embeddings import EmbeddingFile
+from labeling.pipeline.model_versions import ELSEWHERE
 from labeling.pipeline.policies import add_banded_predictions
 from labeling.queries.image_names import ImageFinder
 from labeling.taxonomies import TaxonomySpec, load_taxonomy
-
-PROFILE = "elsewhere"
-"""What stands for the preprocessing of an image that another program prepared."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,9 @@ def import_predictions(
     model = register_model_version(
         name=name,
         taxonomy=register_taxonomy(spec),
-        folder="",
+        folder=f"answers-{digest[:16]}",
         sha256=digest,
-        profile=PROFILE,
+        profile=ELSEWHERE,
         embedding_size=len(spec.names),
         sidecar={"name": name, "class_names": list(spec.names), "trained_on": trained_on, "source": path.name},
     )

@@ -25,7 +25,7 @@ from labeling.pipeline.cutting import DEFAULT_RATIOS, cut_release
 from labeling.pipeline.evaluating import compare, evaluate
 from labeling.pipeline.finding import find_issues
 from labeling.pipeline.judging import class_map_of
-from labeling.pipeline.model_versions import current_model, reference_to
+from labeling.pipeline.model_versions import current_model, has_network, reference_to
 from labeling.pipeline.promoting import how_again, promote
 from labeling.pipeline.scoring import score, unscored
 from labeling.pipeline.training import RECIPES, TrainOptions, train
@@ -118,7 +118,7 @@ def _keep(reporter: RunReporter, found: Mapping[str, Any]) -> None:
 def _find(dataset: Dataset, options: LoopOptions, reporter: RunReporter) -> dict[str, Any]:
     current = current_model(None, dataset)
     person, model = reporter.run.created_by, reference_to(current)
-    if current.folder and unscored(dataset.images.all(), current).exists():
+    if has_network(current) and unscored(dataset.images.all(), current).exists():
         when_free(reporter, lambda follow: score(dataset, model=model, person=person, listener=follow))
     how = how_again(dataset)
     found = when_free(reporter, lambda follow: find_issues(dataset, how, person=person, listener=follow))

@@ -21,6 +21,9 @@ from labeling.taxonomies import TaxonomySpec, load_taxonomy
 
 STARTER = "nsfwjs-mobilenet-v2"
 
+ELSEWHERE = "elsewhere"
+"""The preprocessing profile of answers that another program gave: there is no network here to give more."""
+
 
 def fetch_model(name: str, *, progress: Callable[[str], None] | None = None) -> ModelVersion:
     """Bring a public model by name, compile it, check it, and register it; at once when all that is done."""
@@ -187,6 +190,11 @@ def current_model(name: str | None = None, dataset: Dataset | None = None) -> Mo
             f"Bring it with: manage.py {command}"
         )
     return newest
+
+
+def has_network(model_version: ModelVersion) -> bool:
+    """Whether the model can score images; one that was imported as a file of answers cannot."""
+    return model_version.profile != ELSEWHERE
 
 
 def reference_to(model_version: ModelVersion) -> str:

@@ -8,7 +8,7 @@ from labeling.errors import WrongUsage
 from labeling.models import Dataset, ModelVersion, Person, Promotion, Run, RunKind
 from labeling.pipeline.finding import HowToFind, find_issues, last_finding
 from labeling.pipeline.judging import class_map_of, impartial_judges
-from labeling.pipeline.model_versions import STARTER, reference_to
+from labeling.pipeline.model_versions import STARTER, has_network, reference_to
 from labeling.pipeline.scoring import score, unscored
 
 
@@ -77,7 +77,7 @@ def promote(
 
 def _score_missing(model_version: ModelVersion, dataset: Dataset, reporter: RunReporter) -> int:
     """How many images this scored."""
-    if not model_version.folder or not unscored(dataset.images.all(), model_version).exists():
+    if not has_network(model_version) or not unscored(dataset.images.all(), model_version).exists():
         return 0
     model, person = reference_to(model_version), reporter.run.created_by
     return when_free(reporter, lambda follow: score(dataset, model=model, person=person, listener=follow)).scored

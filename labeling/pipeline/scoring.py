@@ -29,7 +29,7 @@ from labeling.models import (
 )
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.grouping import group_duplicates
-from labeling.pipeline.model_versions import current_model, model_folder
+from labeling.pipeline.model_versions import current_model, has_network, model_folder
 from labeling.pipeline.ordering import represent
 from labeling.pipeline.policies import add_banded_predictions
 from labeling.queries.policies import policy_in_force
@@ -102,7 +102,7 @@ def score(
     if not dataset.images.exists():
         raise NothingToDo(f"The dataset {dataset.slug} has no images; import some first: manage.py import_images …")
     model_version = current_model(model, dataset)
-    if not model_version.folder:
+    if not has_network(model_version):
         raise WrongUsage(
             f"{model_version} is a file of answers that was imported, and has no network to score with. Import the "
             f"answers that are missing: manage.py import_predictions {dataset.slug} FILE --model {model_version.name} …"

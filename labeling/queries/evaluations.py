@@ -75,6 +75,11 @@ def newest_evaluations(dataset: Dataset) -> list[EvaluationRow]:
     return [_row(one) for one in found]
 
 
+def evaluations_of(dataset: Dataset, model: ModelVersion) -> list[EvaluationRow]:
+    """Those of one model, newest first."""
+    return [row for row in newest_evaluations(dataset) if row.evaluation.model_version_id == model.pk]
+
+
 def evaluation_of(dataset: Dataset, pk: int) -> Evaluation:
     """One evaluation with its model, release and dataset.
 

@@ -13,6 +13,7 @@ from labeling.access import ENGINEERS, DatasetAccess, access_dataset
 from labeling.errors import LabelingError
 from labeling.models import Dataset, ModelVersion, Release, RunKind
 from labeling.pipeline.training import check_training
+from labeling.queries.evaluations import evaluations_of
 from labeling.queries.model_versions import ModelPage, model_page, model_rows
 from labeling.queries.runs import latest_run_of
 from labeling.tasks import start_run
@@ -45,6 +46,7 @@ def model(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         "page": page,
         "model": page.row.model,
         "chart": learning_chart(page.epochs),
+        "evaluations": evaluations_of(access.dataset, page.row.model),
     }
     return render(request, "models/model.html", context)
 

@@ -1,5 +1,7 @@
 """The pages that every walk visits, with what they need filled in from a running demo."""
 
+import json
+
 from tests.browser.site import Site
 
 PAGES = (
@@ -38,14 +40,9 @@ PAGES = (
 
 
 def page_urls(site: Site) -> dict[str, str]:
-    """Page → where it is on this site, for the worst image, the last ranking and the busiest pair of the demo.
-
-    The first call cuts a release and evaluates the starter model on it, where nobody has.
-    """
-    if not site.rows("SELECT id FROM labeling_release"):
-        site.command("cut_release", "demo", "--leave-out-conflicts")
+    """Page → where it is on this site, for the worst image, the last ranking and the busiest pair of the demo."""
     if not site.rows("SELECT id FROM labeling_evaluation"):
-        site.command("evaluate", "nsfwjs-mobilenet-v2", "demo", "1.0")
+        release_twice(site)
     [(evaluation,)] = site.rows("SELECT id FROM labeling_evaluation ORDER BY id LIMIT 1")
     [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
@@ -54,6 +51,20 @@ def page_urls(site: Site) -> dict[str, str]:
     named = {"image": image, "run": run, "model": model, "evaluation": evaluation}
     named |= {"given": given, "suggested": suggested}
     return {path: site.base + path.format(**named) for path in PAGES}
+
+
+def release_twice(site: Site) -> None:
+    """Two releases that differ in the label of the image that is looked at last, and the starter model's evaluation."""
+    [(path,)] = site.rows(
+        "SELECT path FROM labeling_image i JOIN labeling_reviewitem r ON r.image_id = i.id "
+        "ORDER BY priority DESC LIMIT 1"
+    )
+    verdicts = site.home / "verdicts.jsonl"
+    verdicts.write_text(json.dumps({"path": path, "label": "sexy"}))
+    site.command("cut_release", "demo", "--leave-out-conflicts")
+    site.command("import_verdicts", "demo", str(verdicts), "--reviewer", "admin")
+    site.command("cut_release", "demo", "--leave-out-conflicts")
+    site.command("evaluate", "nsfwjs-mobilenet-v2", "demo", "1.0")
 
 
 def busiest_pair(site: Site) -> tuple[str, str]:

@@ -139,3 +139,7 @@ def test_a_model_that_is_a_file_of_answers_is_listed_evaluated_and_shown_like_an
         answer = as_owner.get(f"/d/looks/{page}")
         assert answer.status_code == 200, page
     assert "theirs v1" in text(as_owner.get("/d/looks/models/"))
+    page = text(as_owner.get(f"/d/looks/models/{model.pk}/"))
+    assert 'What it is worth <span class="count">1</span>' in page
+    assert "Make it this dataset’s model" in page
+    assert 'Files <span class="count">0</span>' in page
