@@ -25,9 +25,8 @@ from labeling.pipeline.cutting import DEFAULT_RATIOS, cut_release
 from labeling.pipeline.evaluating import compare, evaluate
 from labeling.pipeline.finding import find_issues
 from labeling.pipeline.judging import class_map_of
-from labeling.pipeline.model_versions import current_model, has_network, reference_to
-from labeling.pipeline.promoting import how_again, promote
-from labeling.pipeline.scoring import score, unscored
+from labeling.pipeline.model_versions import current_model, reference_to
+from labeling.pipeline.promoting import how_again, promote, score_what_is_missing
 from labeling.pipeline.training import RECIPES, TrainOptions, train
 
 STEPS = ("find", "cut", "train", "evaluate", "promote")
@@ -117,10 +116,8 @@ def _keep(reporter: RunReporter, found: Mapping[str, Any]) -> None:
 
 def _find(dataset: Dataset, options: LoopOptions, reporter: RunReporter) -> dict[str, Any]:
     current = current_model(None, dataset)
-    person, model = reporter.run.created_by, reference_to(current)
-    if has_network(current) and unscored(dataset.images.all(), current).exists():
-        when_free(reporter, lambda follow: score(dataset, model=model, person=person, listener=follow))
-    how = how_again(dataset)
+    score_what_is_missing(dataset, current, reporter)
+    person, how = reporter.run.created_by, how_again(dataset)
     found = when_free(reporter, lambda follow: find_issues(dataset, how, person=person, listener=follow))
     return {"current": reference_to(current), "suspected": found.suspected}
 

@@ -57,9 +57,7 @@ def promote(
         listener=listener,
     ) as reporter:
         person = reporter.run.created_by
-        scored = _score_missing(model_version, dataset, reporter)
-        for judge in impartial_judges(dataset, model_version, STARTER).models:
-            _score_missing(judge, dataset, reporter)
+        scored = score_what_is_missing(dataset, model_version, reporter)
         event = record_promotion(dataset=dataset, model_version=model_version, person=person, reason=reason)
         how = how_again(dataset)
         found = when_free(reporter, lambda follow: find_issues(dataset, how, person=person, listener=follow))
@@ -73,6 +71,21 @@ def promote(
         )
         reporter.run.summary = asdict(summary)
     return summary
+
+
+def score_what_is_missing(dataset: Dataset, current: ModelVersion, reporter: RunReporter) -> int:
+    """Score with the model, and with the one whose embeddings rank where that one has learned from the labels.
+
+    Returns:
+        how many images the model had not seen.
+
+    Raises:
+        NothingToDo: see `judging.impartial_judges`.
+    """
+    scored = _score_missing(current, dataset, reporter)
+    for judge in impartial_judges(dataset, current, STARTER).models:
+        _score_missing(judge, dataset, reporter)
+    return scored
 
 
 def _score_missing(model_version: ModelVersion, dataset: Dataset, reporter: RunReporter) -> int:
