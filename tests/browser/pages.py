@@ -20,6 +20,7 @@ PAGES = (
     "/d/demo/policy/",
     "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95",
     "/d/demo/releases/",
+    "/d/demo/releases/{release}/train/",
     "/d/demo/models/",
     "/d/demo/models/{model}/",
     "/d/demo/settings/",
@@ -36,8 +37,11 @@ def page_urls(site: Site) -> dict[str, str]:
     [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
     [(model,)] = site.rows("SELECT id FROM labeling_modelversion ORDER BY id LIMIT 1")
+    if not site.rows("SELECT 1 FROM labeling_release"):
+        site.command("cut_release", "demo", "--leave-out-conflicts")
+    [(release,)] = site.rows("SELECT id FROM labeling_release ORDER BY id LIMIT 1")
     given, suggested = busiest_pair(site)
-    named = {"image": image, "run": run, "model": model, "given": given, "suggested": suggested}
+    named = {"image": image, "run": run, "model": model, "release": release, "given": given, "suggested": suggested}
     return {path: site.base + path.format(**named) for path in PAGES}
 
 
