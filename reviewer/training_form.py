@@ -1,6 +1,6 @@
 """The form that has a model trained on a release."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 
@@ -56,7 +56,7 @@ class TrainForm(forms.Form):
         given = [("", "what the recipe starts from"), ("imagenet", "ImageNet weights"), ("none", "chance")]
         _choices(self, "weights", [*given, *((name, name) for name in names)])
         sizes = dict.fromkeys(size for recipe in recipes for size in recipe.sizes)
-        _choices(self, "size", [("", "what the recipe has"), *((size, size) for size in sizes if size != "trial")])
+        _choices(self, "size", [("", "what the recipe has"), *((size, size) for size in sizes)])
 
     def options(self) -> TrainOptions:
         """Only after `is_valid()`."""
@@ -65,6 +65,4 @@ class TrainForm(forms.Form):
 
 
 def _choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
-    field = form.fields[name]
-    assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type alone
-    field.choices = choices
+    cast("forms.ChoiceField", form.fields[name]).choices = choices

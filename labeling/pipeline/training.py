@@ -43,6 +43,7 @@ from labeling.pipeline.model_versions import current_model, model_folder
 __all__ = ["ALSO", "RECIPES", "TrainOptions", "TrainingRecipe", "check_training", "fitting_recipes", "train"]
 
 FILES = "files"
+MAX_NAME = 100
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
@@ -103,7 +104,7 @@ class _Plan:
     @property
     def name(self) -> str:
         wanted = self.options.name or f"{self.release.dataset.slug}-{self.recipe.name}"
-        return _NOT_IN_NAMES.sub("-", wanted.casefold()).strip("-")
+        return _NOT_IN_NAMES.sub("-", wanted.casefold())[:MAX_NAME].strip("-")
 
     @property
     def trained_on(self) -> str:

@@ -27,6 +27,7 @@ PAGES = (
     "/d/demo/evaluations/{evaluation}/?level=class&label={given}&said={given}",
     "/d/demo/loop/",
     "/d/demo/interchange/",
+    "/d/demo/releases/{release}/train/",
     "/d/demo/models/",
     "/d/demo/models/{model}/",
     "/d/demo/releases/1.0..1.1/",
@@ -47,8 +48,9 @@ def page_urls(site: Site) -> dict[str, str]:
     [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
     [(model,)] = site.rows("SELECT id FROM labeling_modelversion ORDER BY id LIMIT 1")
+    [(release,)] = site.rows("SELECT id FROM labeling_release ORDER BY id LIMIT 1")
     given, suggested = busiest_pair(site)
-    named = {"image": image, "run": run, "model": model, "evaluation": evaluation}
+    named = {"image": image, "run": run, "model": model, "release": release, "evaluation": evaluation}
     named |= {"given": given, "suggested": suggested}
     return {path: site.base + path.format(**named) for path in PAGES}
 

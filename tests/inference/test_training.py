@@ -388,3 +388,30 @@ def test_what_was_computed_in_16_bits_is_kept_in_32_and_learns_too(tmp_path: Pat
     assert "mixed precision" in " ".join(trained.notes)
     with zipfile.ZipFile(trained.keras_file) as archive:
         assert "float16" not in archive.read("config.json").decode()
+
+
+PUBLISHED_MOBILENET = """
+import sys, h5py, keras
+from keras.src.legacy.saving import legacy_h5_format
+keras.utils.set_random_seed(0)
+network = keras.applications.MobileNetV2(input_shape=(224, 224, 3), alpha=0.35, include_top=False, weights=None)
+with h5py.File(sys.argv[1], "w") as file:
+    legacy_h5_format.save_weights_to_hdf5_group(file, network)
+"""
+
+
+@pytest.mark.slow
+def test_imagenet_weights_are_taken_from_where_the_refusal_says_they_belong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    place = tmp_path / "keras" / "models" / name
+    place.parent.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", PUBLISHED_MOBILENET, str(place)], check=True, capture_output=True)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    recipe, answers = RECIPES["seven_mobilenet"], answers_for("seven_mobilenet")
+    pictures = pictures_in(tmp_path / "pictures", answers.class_names, learn=2, judge=1)
+    choices = Choices.of(recipe, epochs=1, batch_size=8, size="small")
+    trained = train_by_recipe(recipe, Start("imagenet"), pictures, answers, choices, into=tmp_path / "work")
+    assert len(trained.epochs) == 1
+    assert not trained.notes

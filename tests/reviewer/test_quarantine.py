@@ -444,7 +444,10 @@ def calls(secret: Secret, folder: Path) -> dict[str, Sequence[Sequence[str]]]:
         "show_policy": [["looks"]],
         "set_golden": [["looks", str(folder / "golden.csv")]],
         "sign_in_link": [["teammate"]],
-        "train": [["looks", "1.0", "--recipe", "quick_head"]],
+        "train": [
+            ["looks", "1.0", "--recipe", "quick_head", "--weights", "eyes"],
+            ["looks", "1.0", "--recipe", "none"],
+        ],
     }
 
 

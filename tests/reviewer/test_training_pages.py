@@ -95,7 +95,7 @@ def test_the_page_of_a_run_draws_how_a_model_learns_and_asks_again_while_it_does
     page = text(as_teammate.get(f"/runs/{run.pk}/"))
     assert f'hx-get="/runs/{run.pk}/epochs/"' in page
     assert "the dot is epoch 2, whose weights are kept" in page
-    assert '<th scope="row" class="number">3</th><td class="number">0.5000</td>' in page
+    assert '<th scope="row" class="number">3</th><td class="number line">0.5000</td>' in page
 
     part = text(as_teammate.get(f"/runs/{run.pk}/epochs/", headers={"HX-Request": "true"}))
     assert "<html" not in part
