@@ -7,13 +7,16 @@ from benchmarks import (
     duplicates,
     end_to_end,
     estimation,
+    exporting,
     finding,
     inference,
     keypress,
+    loop,
     pages,
     policy,
     ranking,
     ray_engine,
+    training,
 )
 
 SUITES = {
@@ -28,6 +31,9 @@ SUITES = {
     "keypress": keypress.run,
     "api": api.run,
     "policy": policy.run,
+    "loop": loop.run,
+    "training": training.run,
+    "exporting": exporting.run,
 }
 
 

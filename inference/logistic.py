@@ -133,7 +133,7 @@ def held_out_probabilities(
     Returns:
         (N, K) float32, rows sum to 1; what it says of a class that the fold never met means nothing.
     """
-    stacked, offset = _on_raw_features(fitted.weights, scaling)
+    stacked, offset = on_raw_features(fitted.weights, scaling)
     folds, _, n_classes = fitted.weights.shape
     answer = np.empty((len(features), n_classes), dtype=np.float32)
     everything = np.ones(len(features), dtype=bool)
@@ -180,7 +180,7 @@ class _Problem:
         """(F,) losses and their gradient."""
         folds, rows_of_weights, n_classes = self.shape
         weights = self.unwhitened(whitened)
-        stacked, offset = _on_raw_features(weights, self._scaling)
+        stacked, offset = on_raw_features(weights, self._scaling)
         loss = PENALTY / 2 * np.square(weights[:, :-1]).sum(axis=(1, 2))
         by_feature = np.zeros((rows_of_weights - 1, folds * n_classes))
         by_offset = np.zeros(folds * n_classes)
@@ -315,7 +315,7 @@ def _uncolumns(flat: Float64Array, shape: tuple[int, int, int]) -> Float64Array:
     return flat.reshape(-1, shape[0], shape[2]).transpose(1, 0, 2)
 
 
-def _on_raw_features(weights: Float64Array, scaling: Scaling) -> tuple[Float32Array, Float32Array]:
+def on_raw_features(weights: Float64Array, scaling: Scaling) -> tuple[Float32Array, Float32Array]:
     """The classifiers as one (D, F·K) matrix and (F·K,) offset for features that are not standardised."""
     stacked = _columns(weights[:, :-1]) / scaling.spread[:, None]
     offset = weights[:, -1].reshape(-1) - scaling.mean @ stacked

@@ -126,11 +126,11 @@ def trainable_network(original: Any, embedding_layer: str, side: int | None, n_c
 
     keras.utils.set_random_seed(seed)
     own = tuple(original.inputs[0].shape[1:3])
-    trunk = _trunk(original, embedding_layer)
+    trunk = trunk_of(original, embedding_layer)
     try:
-        trunk = _copy(trunk, own if side is None else (side, side))
+        trunk = copy_of(trunk, own if side is None else (side, side))
     except Exception:  # Keras raises many kinds where a layer inside holds on to its size.
-        trunk = _copy(trunk, own)
+        trunk = copy_of(trunk, own)
     for layer in trunk._flatten_layers():
         layer.trainable = True
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -189,7 +189,7 @@ def train(
         losses = []
         for batch, rows in enumerate(np.array_split(order, batches)):
             share = ((number - 1) * batches + batch + 1) / (recipe.epochs * batches)
-            optimizer.learning_rate.assign(recipe.learning_rate * _rate(share))
+            optimizer.learning_rate.assign(recipe.learning_rate * rate_at(share))
             rows = np.sort(rows)  # A memory map is read in its own order.
             images = _augmented(lesson.images[rows], rng) if recipe.augment else lesson.images[rows]
             labels = lesson.labels[rows]
@@ -239,7 +239,8 @@ def predict(
     return np.concatenate(answers)
 
 
-def _trunk(original: Any, embedding_layer: str) -> Any:
+def trunk_of(original: Any, embedding_layer: str) -> Any:
+    """A network up to its last map that still has height and width; or up to its embedding, where it has none."""
     import keras
 
     last = None
@@ -254,7 +255,8 @@ def _trunk(original: Any, embedding_layer: str) -> Any:
     return keras.Model(original.inputs[0], (last or original.get_layer(embedding_layer)).output)
 
 
-def _copy(trunk: Any, size: tuple[int, ...]) -> Any:
+def copy_of(trunk: Any, size: tuple[int, ...]) -> Any:
+    """The network once more, with its weights, for pictures of this (height, width)."""
     import keras
 
     copy = keras.models.clone_model(trunk, input_tensors=keras.Input((*size, 3), name="winnow_picture"))
@@ -299,7 +301,7 @@ def _augmented(images: npt.NDArray[np.float16], rng: np.random.Generator) -> npt
     return answer
 
 
-def _rate(share: float) -> float:
+def rate_at(share: float) -> float:
     """The learning rate's share of its peak, after a share of all batches."""
     if share < WARM_UP:
         return share / WARM_UP

@@ -14,6 +14,7 @@ LabelingError                  a sentence for people: what was expected, what wa
 │   └── ClaimLost              the claim expired or belongs to somebody else
 ├── ReleaseRefused             a cut that would not be clean (leaks, conflicts), with the images
 ├── ExportRefused              a target or source that cannot be trusted
+├── TrainingRefused            weights that do not fit, pictures that cannot be read, a loss that is no number any more
 └── Coded                      with a word for programs
     ├── TokenRefused           an API token that is missing, wrong, expired, too weak or too busy
     ├── AddressRefused         a URL that may not be reached; nothing was sent there
@@ -77,6 +78,10 @@ class ReleaseRefused(LabelingError):
 
 
 class ExportRefused(LabelingError):
+    pass
+
+
+class TrainingRefused(LabelingError):
     pass
 
 

@@ -1,14 +1,27 @@
 """Background entry points: each a thin call into the pipeline, carried out by `manage.py worker`."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django_tasks import task
 
 from labeling.actions.runs import dead_runs, queue_run
 from labeling.errors import LabelingError, RunStopped
-from labeling.models import Consensus, Dataset, ModelVersion, Person, QueueOrder, Release, Run, RunKind, RunState
+from labeling.models import (
+    Consensus,
+    Dataset,
+    LabelsUsed,
+    ModelVersion,
+    Person,
+    QueueOrder,
+    Release,
+    Run,
+    RunKind,
+    RunState,
+)
 from labeling.queries.alike import groups_are_behind
 from labeling.queries.answers import skills_are_behind
 from labeling.queries.audits import estimate_is_behind
@@ -133,9 +146,10 @@ def keep_estimate_fresh(dataset: Dataset, *, audit: bool) -> None:
 
 # The web process imports this module to queue jobs; only the worker pays for what the jobs need.
 def _score(run: Run) -> None:
-    from labeling.pipeline.scoring import score
+    from labeling.pipeline.scoring import ReleasePart, score
 
-    score(run.dataset, model=run.parameters.get("model"), person=run.created_by, queued=run)
+    part = ReleasePart.of(run.parameters)
+    score(run.dataset, model=run.parameters.get("model"), part=part, person=run.created_by, queued=run)
 
 
 def _find_issues(run: Run) -> None:
@@ -169,10 +183,9 @@ def _reorder(run: Run) -> None:
 
 
 def _export(run: Run) -> None:
-    from labeling.pipeline.exporting import export_release, free_target
+    from labeling.pipeline.exporting import export_again
 
-    release = Release.objects.select_related("dataset__taxonomy", "issues_run").get(pk=run.parameters["release"])
-    export_release(release, free_target(release), person=run.created_by, queued=run)
+    export_again(run)
 
 
 def _cut(run: Run) -> None:
@@ -195,6 +208,61 @@ def _apply_policy(run: Run) -> None:
     apply_policy(run.dataset, person=run.created_by, queued=run)
 
 
+def _evaluate(run: Run) -> None:
+    from labeling.pipeline.evaluating import evaluate
+
+    asked = run.parameters
+    evaluate(
+        ModelVersion.objects.select_related("taxonomy").get(pk=asked["model"]),
+        Release.objects.select_related("dataset__taxonomy").get(pk=asked["release"]),
+        split=asked["split"],
+        labels=LabelsUsed(asked["labels"]),
+        class_map=asked["class_map"],
+        person=run.created_by,
+        queued=run,
+    )
+
+
+def _train(run: Run) -> None:
+    from labeling.pipeline.training import TrainOptions, train
+
+    release = Release.objects.select_related("dataset__taxonomy").get(pk=run.parameters["release"])
+    train(
+        release,
+        recipe=run.parameters["recipe"],
+        options=TrainOptions.of(run.parameters),
+        person=run.created_by,
+        queued=run,
+    )
+
+
+def _import_verdicts(run: Run) -> None:
+    from labeling.pipeline.interchange import import_verdicts
+
+    asked = run.parameters
+    reviewer = Person.objects.get(pk=asked["reviewer"])
+    path = Path(asked["path"])
+    import_verdicts(run.dataset, path, reviewer, name=asked["name"], person=run.created_by, queued=run)
+    keep_ranking_fresh(run.dataset, run.created_by or reviewer)
+    keep_estimate_fresh(run.dataset, audit=False)
+    keep_skills_fresh(run.dataset)
+    if path.is_relative_to(settings.UPLOADS_ROOT):
+        path.unlink(missing_ok=True)
+
+
+def _promote(run: Run) -> None:
+    from labeling.pipeline.promoting import promote
+
+    model = ModelVersion.objects.select_related("taxonomy").get(pk=run.parameters["model"])
+    promote(model, run.dataset, reason=run.parameters["reason"], person=run.created_by, queued=run)
+
+
+def _loop(run: Run) -> None:
+    from labeling.pipeline.looping import LoopOptions, run_loop
+
+    run_loop(run.dataset, LoopOptions.of(run.parameters), person=run.created_by, queued=run)
+
+
 _JOBS = {
     RunKind.SCORE: _score,
     RunKind.FIND_ISSUES: _find_issues,
@@ -204,4 +272,9 @@ _JOBS = {
     RunKind.CUT: _cut,
     RunKind.EXPORT: _export,
     RunKind.POLICY: _apply_policy,
+    RunKind.EVALUATE: _evaluate,
+    RunKind.VERDICTS: _import_verdicts,
+    RunKind.TRAIN: _train,
+    RunKind.PROMOTE: _promote,
+    RunKind.LOOP: _loop,
 }

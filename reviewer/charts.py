@@ -4,11 +4,13 @@ All charts are `WIDTH` × `HEIGHT` units with room for axis labels; y grows down
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from labeling.models import Dataset
 from labeling.pipeline.thresholds import GRID, Tuning
+from labeling.queries.loops import LoopRound
 from labeling.queries.pictures import CurvePoint, QualityBin, cleaning_curve, quality_histogram
 from labeling.queries.queue_part import newest_sample
 from labeling.queries.sources import SourceRow, source_list
@@ -115,6 +117,49 @@ class BandHistogram:
     @property
     def room(self) -> int:
         return self.ground - self.top
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often a model is right, by how sure it was: bars, and the diagonal on which they would all end."""
+
+    bars: tuple[Bar, ...]
+    ticks: tuple[Tick, ...]
+    levels: tuple[Tick, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    ground: int = HEIGHT - BOTTOM
+
+
+@dataclass(frozen=True)
+class RoundMark:
+    """A round of the loop: its accuracy as a dot with its interval, and as a small line that of the model before it."""
+
+    x: float
+    y: float
+    low_y: float
+    high_y: float
+    before_y: float | None
+    promoted: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Rounds on x, accuracy on the test split on y, from `floor` to 1."""
+
+    marks: tuple[RoundMark, ...]
+    line: str
+    ticks: tuple[Tick, ...]
+    levels: tuple[Tick, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    ground: int = HEIGHT - BOTTOM
 
 
 @dataclass(frozen=True)
@@ -263,6 +308,68 @@ def band_histogram(tuning: Tuning, low: float, high: float) -> BandHistogram:
         x(high),
         tuple(Tick(x(share), f"{share:g}") for share in (0, 0.2, 0.4, 0.6, 0.8, 1)),
         tuple(Tick(round(ground - tall(level), 1), f"{level:,}") for level in _levels(most)),
+    )
+
+
+def reliability(bins: Sequence[Mapping[str, Any]]) -> Reliability:
+    """Confidence on x, accuracy on y; `bins` as an evaluation keeps them. The filled part is the mean confidence."""
+    across, ground, room = WIDTH - LEFT - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
+    step = across / max(len(bins), 1)
+    bars = tuple(
+        Bar(
+            x=round(LEFT + place * step + 1, 1),
+            y=round(ground - room * one["accuracy"], 1),
+            width=round(step - 2, 1),
+            height=round(room * one["accuracy"], 1),
+            done_y=round(ground - room * one["confidence"] - 1, 1),
+            done_height=2,
+            title=f"{one['low']:.2f} to {one['high']:.2f}: {one['images']:,} images, sure {one['confidence']:.1%}, "
+            f"right {one['accuracy']:.1%}",
+        )
+        for place, one in enumerate(bins)
+        if one["images"]
+    )
+    shares = (0, 0.25, 0.5, 0.75, 1)
+    return Reliability(
+        bars,
+        tuple(Tick(round(LEFT + share * across, 1), f"{share:g}") for share in shares),
+        tuple(Tick(round(ground - share * room, 1), f"{share:.0%}") for share in shares),
+    )
+
+
+def rounds(found: Sequence[LoopRound]) -> Rounds | None:
+    """The accuracies of the loop's rounds; None before the first. The axis begins below the lowest of them."""
+    if not found:
+        return None
+    ends = [one.accuracy["low"] for one in found] + [one.before["point"] for one in found if one.before]
+    floor = math.floor(10 * min(ends)) / 10
+    span = max(1 - floor, 0.1)
+    ground, room = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
+    step = (WIDTH - LEFT - RIGHT) / len(found)
+
+    def y(share: float) -> float:
+        return round(ground - room * (share - floor) / span, 1)
+
+    marks = tuple(
+        RoundMark(
+            x=round(LEFT + (place + 0.5) * step, 1),
+            y=y(one.accuracy["point"]),
+            low_y=y(one.accuracy["low"]),
+            high_y=y(one.accuracy["high"]),
+            before_y=y(one.before["point"]) if one.before else None,
+            promoted=one.promoted,
+            title=f"round {one.number}, release {one.release}: {one.accuracy['point']:.1%} by {one.level} "
+            f"({one.accuracy['low']:.1%} to {one.accuracy['high']:.1%}), {'' if one.promoted else 'not '}promoted",
+        )
+        for place, one in enumerate(found)
+    )
+    every = max(1, len(found) // 12)
+    shares = [floor + span * part / 4 for part in range(5)]
+    return Rounds(
+        marks,
+        " ".join(f"{mark.x},{mark.y}" for mark in marks),
+        tuple(Tick(mark.x, found[place].release) for place, mark in enumerate(marks) if place % every == 0),
+        tuple(Tick(y(share), f"{share:.1%}" if span < 0.2 else f"{share:.0%}") for share in shares),
     )
 
 

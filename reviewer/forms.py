@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django import forms
+from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils import timezone
@@ -17,13 +19,19 @@ from labeling.actions.triage import MOST_HOURS
 from labeling.actions.verdicts import Shown
 from labeling.actions.wellness import Wishes
 from labeling.errors import WrongUsage
+from labeling.exporters.formats import FORMATS
+from labeling.importers.decisions import SUFFIXES
 from labeling.models import (
     SPLITS,
     Comfort,
     Consensus,
+    Dataset,
     ImageSize,
+    LabelsUsed,
+    ModelVersion,
     Person,
     QueueOrder,
+    Release,
     Scope,
     ShieldStyle,
     TaxonomyClass,
@@ -31,7 +39,9 @@ from labeling.models import (
 )
 from labeling.models.dataset import Theme
 from labeling.pipeline.cutting import parse_ratios
+from labeling.pipeline.exporting import fitting_maps
 from labeling.pipeline.quality_limits import Limit
+from labeling.pipeline.training import fitting_recipes
 from labeling.queries.team import SettledFilter
 from reviewer.http import row_number
 
@@ -408,6 +418,82 @@ class ReleaseForm(forms.Form):
             return parse_ratios(self.cleaned_data["ratios"])
         except WrongUsage as error:
             raise forms.ValidationError(str(error)) from error
+
+
+class EvaluationForm(forms.Form):
+    """Which model on which part of which release, and against which labels."""
+
+    model = forms.ModelChoiceField(ModelVersion.objects.none(), label="Model")
+    release = forms.ModelChoiceField(Release.objects.none(), label="Release")
+    split = forms.ChoiceField(choices=[(split, split) for split in reversed(SPLITS)], label="Split")
+    labels = forms.ChoiceField(choices=LabelsUsed.choices, label="Labels")
+
+    def __init__(self, *args: Any, dataset: Dataset, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields = cast(dict[str, forms.ModelChoiceField[Any]], self.fields)
+        fields["model"].queryset = ModelVersion.objects.order_by("-pk")
+        fields["release"].queryset = dataset.releases.all()
+        fields["model"].empty_label = fields["release"].empty_label = None
+
+    def first_error(self) -> str:
+        field, errors = next(iter(self.errors.items()))
+        return f"Nothing was started. {field.capitalize()}: {errors[0]}"
+
+
+class LoopForm(forms.Form):
+    """What the loop's round trains."""
+
+    recipe = forms.ChoiceField(label="Recipe")
+    leave_out_conflicts = forms.BooleanField(required=False, label="Leave out identical files with two labels")
+
+    def __init__(self, *args: Any, classes: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = [(recipe.name, recipe.name.replace("_", " ")) for recipe in fitting_recipes(classes)]
+        cast(forms.ChoiceField, self.fields["recipe"]).choices = names
+
+    def first_error(self) -> str:
+        field, errors = next(iter(self.errors.items()))
+        return f"Nothing was started. {field.capitalize()}: {errors[0]}"
+
+
+class VerdictsFileForm(forms.Form):
+    """A file of decisions, and whose verdicts they become."""
+
+    file = forms.FileField(
+        label="File",
+        help_text=f"{', '.join(SUFFIXES)}: verdicts, Label Studio’s JSON, or CVAT’s ImageNet zip.",
+        widget=forms.FileInput(attrs={"accept": ",".join(SUFFIXES)}),
+    )
+    reviewer = forms.CharField(
+        max_length=150,
+        label="Whose verdicts",
+        help_text="The name of a member.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def clean_file(self) -> UploadedFile[Any]:
+        file: UploadedFile[Any] = self.cleaned_data["file"]
+        if Path(file.name or "").suffix.lower() not in SUFFIXES:
+            raise forms.ValidationError(f"Expected a file ending in {', '.join(SUFFIXES)}, received {file.name}.")
+        return file
+
+    def first_error(self) -> str:
+        field, errors = next(iter(self.errors.items()))
+        return f"Nothing was imported. {field.capitalize()}: {errors[0]}"
+
+
+class ExportForm(forms.Form):
+    """What becomes of a release; `labels` offers the built-in taxonomies that the classes map onto."""
+
+    export_format = forms.ChoiceField(label="Format")
+    labels = forms.ChoiceField(label="Labels", required=False)
+
+    def __init__(self, classes: Sequence[TaxonomyClass], formats: Sequence[str], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen = self.fields["export_format"], self.fields["labels"]
+        chosen[0].choices = [(name, FORMATS[name].title) for name in formats]  # type: ignore[attr-defined]
+        maps = [(slug, f"mapped to {slug}") for slug in fitting_maps(classes)]
+        chosen[1].choices = [("", "as they are"), *maps]  # type: ignore[attr-defined]
 
 
 class ComfortForm(forms.Form):

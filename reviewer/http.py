@@ -1,6 +1,7 @@
 """Requests and answers of the web interface: one URL gives the whole page or the part of it that htmx asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from threading import BoundedSemaphore
 from typing import Any
 
 from django.contrib import messages
@@ -18,6 +19,24 @@ class PersonRequest(HttpRequest):
 
     user: Person
     htmx: HtmxDetails
+
+
+class Counted:
+    """Blocks of a response that hold a place, which is free again when the response is over, however it ended."""
+
+    def __init__(self, blocks: Iterator[bytes], places: BoundedSemaphore) -> None:
+        self._blocks, self._places, self._holds = blocks, places, True
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._blocks
+
+    def close(self) -> None:
+        """Called by Django when the last byte is sent or nobody listens any longer."""
+        if isinstance(self._blocks, Generator):
+            self._blocks.close()
+        if self._holds:
+            self._holds = False
+            self._places.release()
 
 
 def row_number(text: str) -> int:

@@ -21,7 +21,13 @@ MISSING = 3
 
 
 def run_module(
-    module: str, arguments: Sequence[str], *, what: str, say: Callable[[str], None], doing: str = "converting"
+    module: str,
+    arguments: Sequence[str],
+    *,
+    what: str,
+    say: Callable[[str], None],
+    doing: str = "converting",
+    gpus: bool = False,
 ) -> None:
     """Run `python -m module arguments`, and pass each line of its stdout on.
 
@@ -30,6 +36,7 @@ def run_module(
         what: the model's name, for errors.
         say: called with each line; what it raises ends the child.
         doing: what the child does with it, for errors.
+        gpus: whether it may use them; converting is the same everywhere without.
 
     Raises:
         ModelRefused, MissingTool: with the child's own sentence.
@@ -41,7 +48,7 @@ def run_module(
         "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
         "KERAS_BACKEND": "tensorflow",
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        "CUDA_VISIBLE_DEVICES": "-1",
+        **({} if gpus else {"CUDA_VISIBLE_DEVICES": "-1"}),
     }
     with tempfile.TemporaryFile() as complaints:
         with subprocess.Popen(

@@ -20,6 +20,9 @@ from inference.models.declared import Declared
 from inference.models.sidecar import ModelFolder, sha256_of
 from inference.preprocess import find_profile
 
+FILES = "files"
+"""Below a model's folder: what it was made from, and other forms of it, for people to take along."""
+
 LABELS_FILE = "class_labels.txt"
 HUGGING_FACE_FILE = "config.json"
 _NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
@@ -32,6 +35,7 @@ def register_model(
     into: Path,
     *,
     sha256: str | None = None,
+    files: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ModelFolder:
     """Convert, check and register one model file as a folder below `into`.
@@ -44,6 +48,7 @@ def register_model(
         declared: its facts; `source_sha256` is filled in here.
         into: the folder of all models; made when missing.
         sha256: what the file's hash must be, if its owner published one.
+        files: a folder whose copy the model keeps as `FILES`, such as the Keras file that it was made from.
         progress: called with one line a step.
 
     Returns:
@@ -82,6 +87,8 @@ def register_model(
             made.mkdir()
             run_module("inference.models.convert", [str(facts), "--out", str(made)], what=declared.name, say=say)
             ModelFolder.open(made)
+            if files is not None:
+                shutil.copytree(files, made / FILES)
             if final.exists():
                 final.rename(workshop / "replaced")
             made.rename(final)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
@@ -25,6 +25,7 @@ from labeling.models import Dataset, Person, Run, RunKind, RunRefusal, RunState
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 10.0
+WAIT_SECONDS = 2.0
 FOREIGN_HEARTBEAT = timedelta(minutes=2)
 _REPORT_EVERY = 0.5
 
@@ -32,6 +33,7 @@ _REPORT_EVERY = 0.5
 _AT_WORK_ON = {RunKind.RERANK: RunKind.FIND_ISSUES, RunKind.REORDER: RunKind.FIND_ISSUES}
 
 Listener = Callable[[int, int | None, str], None]
+T = TypeVar("T")
 
 
 class RunReporter:
@@ -81,6 +83,37 @@ class RunReporter:
         self._stop = Run.objects.filter(pk=self.run.pk, stop_requested=True).exists()
         if self._listener:
             self._listener(self.run.done, self.run.total, self.run.stage)
+
+
+def following(reporter: RunReporter) -> Listener:
+    """A listener that shows a step's progress as that of the run which the step belongs to.
+
+    Stopping that run stops the step.
+    """
+
+    def follow(done: int, total: int | None, stage: str) -> None:
+        reporter.run.stage, reporter.run.total, reporter.run.done = stage, total, done
+        reporter.advance(0)
+
+    return follow
+
+
+def when_free(reporter: RunReporter, step: Callable[[Listener], T]) -> T:
+    """Carry out a step that is a run of its own, once no other run of its kind is at work on the dataset.
+
+    Another worker may have taken up the step of a run that was killed, or a person may have started the same.
+
+    Args:
+        reporter: of the run that the step belongs to; stopping that one ends the waiting, and the step.
+        step: called with a listener for its progress; again after a while where it raises RunInProgress.
+    """
+    while True:
+        try:
+            return step(following(reporter))
+        except RunInProgress:
+            reporter.stage("waiting for another run to end")
+            reporter.advance(0)
+            time.sleep(WAIT_SECONDS)
 
 
 def _shortened(path: str) -> str:

@@ -6,7 +6,7 @@ too. So everything that a page shows about an image's state can be recomputed fr
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -204,22 +204,27 @@ _RULES: Mapping[Consensus, Callable[[Sequence[Answer]], int | None]] = {
 
 
 def standings_of(dataset: Dataset) -> dict[int, Standing]:
-    """Image pk → its standing, for every image of the dataset with a verdict, all as of one moment.
+    """Image pk → its standing, for every image of the dataset with a verdict, all as of one moment."""
+    return dict(each_standing(dataset))
+
+
+def each_standing(dataset: Dataset, *, up_to: int | None = None) -> Iterator[tuple[int, Standing]]:
+    """The pk and the standing of every image of the dataset with a verdict, in the order of the images.
+
+    Args:
+        up_to: the pk of the last verdict that counts; None for all.
 
     One query reads it all, so labels, exclusions and the verdicts behind them fit each other whatever people decide
-    meanwhile.
+    meanwhile. The verdicts of one image at a time are held.
     """
-    verdicts = (
-        Verdict.objects.filter(image__dataset=dataset)
-        .order_by("image_id", "id")
-        .annotate(given_class_id=F("image__given_class_id"))
-    )
-    return {
-        image_id: fold(given_class_id, of_image)
-        for (image_id, given_class_id), of_image in groupby(
-            list(verdicts), key=lambda verdict: (verdict.image_id, verdict.given_class_id)
-        )
-    }
+    verdicts = Verdict.objects.filter(image__dataset=dataset).annotate(given_class_id=F("image__given_class_id"))
+    if up_to is not None:
+        verdicts = verdicts.filter(pk__lte=up_to)
+    for (image_id, given_class_id), of_image in groupby(
+        verdicts.order_by("image_id", "id").iterator(chunk_size=CHUNK),
+        key=lambda verdict: (verdict.image_id, verdict.given_class_id),
+    ):
+        yield image_id, fold(given_class_id, of_image)
 
 
 def append_verdict(image: Image, verdict: Verdict) -> Verdict:

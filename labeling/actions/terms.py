@@ -41,7 +41,7 @@ def terms(item: ReviewItem, locked: ReviewItem, reviewer: Person, *, answer: int
         wanted=wanted,
         rule=dataset.consensus,
         senior=wanted > 1 and is_senior(dataset, reviewer),
-        evidence=_evidence(dataset, reviewer, answer) if weighed else None,
+        evidence=evidence_of_answer(dataset, reviewer, answer) if weighed else None,
     )
 
 
@@ -49,7 +49,7 @@ def is_senior(dataset: Dataset, person: Person) -> bool:
     return Membership.objects.filter(dataset=dataset, person=person, senior=True).exists()
 
 
-def _evidence(dataset: Dataset, person: Person, answer: int) -> dict[str, float]:
+def evidence_of_answer(dataset: Dataset, person: Person, answer: int) -> dict[str, float]:
     """For each class that may be right, how probable it is that this person answers so."""
     right = [EXCLUDE, *TaxonomyClass.objects.filter(taxonomy_id=dataset.taxonomy_id).values_list("pk", flat=True)]
     skill = ReviewerSkill.objects.filter(dataset=dataset, person=person).first()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labeling.errors import WrongUsage
+from labeling.importers.decisions import names_of, read_decisions
 from labeling.importers.paths import escape, is_storable, unescape
 from labeling.importers.records import Found, ImageRecord, Refusal, split_named, unknown_split
 
@@ -19,7 +20,8 @@ def read_manifest(manifest: Path, root: Path) -> Found:
     """The rows of a manifest as records, in the order of their paths.
 
     Args:
-        manifest: .csv (with a header line), .tsv or .jsonl.
+        manifest: .csv (with a header line), .tsv, .jsonl, or .json as Label Studio exports it, whose addresses are
+            looked for below `root`.
         root: the folder that relative paths start from; nothing outside it is read.
 
     Raises:
@@ -28,7 +30,7 @@ def read_manifest(manifest: Path, root: Path) -> Found:
     found = Found()
     seen: dict[str, int] = {}
     resolved_root = root.resolve()
-    for line, row in _rows(manifest, found):
+    for line, row in _rows(manifest, root, found):
         record = _record(row, f"{manifest.name}, line {line}", root, resolved_root, found)
         if record is None:
             continue
@@ -82,20 +84,32 @@ def _located(given_path: str, root: Path) -> Path:
     return Path(os.path.normpath(root / unescape(given_path)))
 
 
-def _rows(manifest: Path, found: Found) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _rows(manifest: Path, root: Path, found: Found) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         if manifest.suffix.lower() in {".csv", ".tsv"}:
             yield from _csv_rows(manifest)
         elif manifest.suffix.lower() in {".jsonl", ".ndjson"}:
             yield from _jsonl_rows(manifest, found)
+        elif manifest.suffix.lower() == ".json":
+            yield from _label_studio_rows(manifest, root, found)
         else:
-            raise WrongUsage(f"The manifest {manifest} must end in .csv, .tsv or .jsonl.")
+            raise WrongUsage(f"The manifest {manifest} must end in .csv, .tsv, .jsonl or .json.")
     except OSError as error:
         raise WrongUsage(f"The manifest {manifest} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise WrongUsage(f"The manifest {manifest} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
     except csv.Error as error:
         raise WrongUsage(f"The manifest {manifest} is not valid CSV: {error}.") from error
+
+
+def _label_studio_rows(manifest: Path, root: Path, found: Found) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Every image with one choice; of the paths that its address may mean, the first that is there."""
+    decisions = read_decisions(manifest)
+    found.refusals.extend(decisions.refusals)
+    for number, one in enumerate(decisions.named, start=1):
+        names = [name for name in names_of(one.name) if is_storable(name) and "://" not in name]
+        there = next((name for name in names if _located(name, root).is_file()), names[0] if names else one.name)
+        yield number, {"path": there, "label": one.label}
 
 
 def _csv_rows(manifest: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -40,6 +40,14 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def class_pair(text: str) -> tuple[str, str]:
+    """An argument type: what a model's class means in a dataset."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise ArgumentTypeError(f"expected MODEL_CLASS=CLASS, received {text!r}")
+    return name.strip(), value.strip()
+
+
 class ProgressBar:
     """A bar on stderr that follows a run's stages; silent where stderr is no terminal and nobody asked."""
 

@@ -26,6 +26,8 @@ POLICY = Frozen(
     ("dataset_id", "version", "model_version_id", "definition", "note", "created_by_id"),
 )
 BULK_ACTION = Frozen("labeling_bulkaction", "bulk actions are append-only; record a revert instead")
+EVALUATION = Frozen("labeling_evaluation", "an evaluation is never changed; evaluate again instead")
+PROMOTION = Frozen("labeling_promotion", "promotions are append-only; roll back instead")
 ESCALATION_EVENT = Frozen("labeling_escalationevent", "the log of escalations is append-only")
 
 

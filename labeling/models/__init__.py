@@ -9,11 +9,13 @@ from labeling.models.escalation import (
     EscalationState,
     Quarantine,
 )
+from labeling.models.evaluation import Evaluation, LabelsUsed, Level
 from labeling.models.golden import GoldenAnswer, GoldenImage, ReviewerSkill
 from labeling.models.image import SPLITS, Image, Split
 from labeling.models.issue import IssueKind, LabelIssue
 from labeling.models.policy import BandName, BandSample, ImageBand, Policy
 from labeling.models.prediction import EnsembleMember, FoldPrediction, ModelVersion, Prediction
+from labeling.models.promotion import Promotion
 from labeling.models.release import Release, ReleaseEntry
 from labeling.models.report import Delivery, Report, ReportKind, Webhook
 from labeling.models.review import (
@@ -31,6 +33,7 @@ from labeling.models.review import (
 from labeling.models.run import Run, RunKind, RunRefusal, RunState
 from labeling.models.taxonomy import Taxonomy, TaxonomyClass
 from labeling.models.token import ApiToken, Scope, WorkerBeat
+from labeling.models.training import TrainingEpoch
 from labeling.models.visible import visible, visible_items
 from labeling.models.wellness import Comfort, Exposure, ImageSize, ShieldStyle
 
@@ -54,6 +57,7 @@ __all__ = [
     "EscalationEvent",
     "EscalationEventKind",
     "EscalationState",
+    "Evaluation",
     "Exposure",
     "FilledSlot",
     "FoldPrediction",
@@ -66,11 +70,14 @@ __all__ = [
     "IssueKind",
     "ItemState",
     "LabelIssue",
+    "LabelsUsed",
+    "Level",
     "Membership",
     "ModelVersion",
     "Person",
     "Policy",
     "Prediction",
+    "Promotion",
     "Quarantine",
     "QueueOrder",
     "Release",
@@ -91,6 +98,7 @@ __all__ = [
     "Split",
     "Taxonomy",
     "TaxonomyClass",
+    "TrainingEpoch",
     "Verdict",
     "VerdictKind",
     "Webhook",

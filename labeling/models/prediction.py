@@ -21,6 +21,14 @@ class ModelVersion(models.Model):
     profile = models.CharField(max_length=60)
     embedding_size = models.PositiveIntegerField()
     sidecar = models.JSONField()
+    release = models.ForeignKey(
+        "labeling.Release",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="model_versions",
+        help_text="What it was trained on, for models that were trained here.",
+    )
+    trained_by = models.OneToOneField(Run, on_delete=models.PROTECT, null=True, related_name="model_version")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

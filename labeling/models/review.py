@@ -199,6 +199,7 @@ class BulkKind(models.TextChoices):
     PERSON = "person", "a person's work"
     AGAIN = "again", "sent to review again"
     RULE = "rule", "change of the rule"
+    IMPORT = "import", "import of verdicts"
     REVERT = "revert", "revert"
 
 

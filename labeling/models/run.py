@@ -23,6 +23,12 @@ class RunKind(models.TextChoices):
     BAND_SAMPLE = "band_sample", "draw a sample of a band"
     API = "api", "receive images by the API"
     REPORT = "report", "take reports of mistakes"
+    EVALUATE = "evaluate", "evaluate a model"
+    PROMOTE = "promote", "promote a model"
+    LOOP = "loop", "loop"
+    VERDICTS = "verdicts", "import verdicts"
+    PREDICTIONS = "predictions", "import predictions"
+    TRAIN = "train", "train a model"
 
 
 def run_kind_choices() -> list[tuple[str, str]]:

@@ -30,7 +30,6 @@ from labeling.models import (
     Dataset,
     IssueKind,
     ItemState,
-    ModelVersion,
     Person,
     Prediction,
     Run,
@@ -41,8 +40,20 @@ from labeling.models import (
     Verdict,
 )
 from labeling.pipeline.grouping import group_duplicates
-from labeling.pipeline.judging import SURE, GroupOpinion, Judgement, ScoredImages, judge, load_scored, refuse_in_sample
-from labeling.pipeline.model_versions import current_model
+from labeling.pipeline.judging import (
+    SURE,
+    GroupOpinion,
+    Judgement,
+    Judges,
+    ScoredImages,
+    impartial_judges,
+    judge,
+    load_scored,
+    opinion_where_never_seen,
+    refuse_in_sample,
+    without_in_sample,
+)
+from labeling.pipeline.model_versions import STARTER, current_model
 from labeling.pipeline.ordering import Orderable, priorities, represent
 from labeling.pipeline.quality_limits import quality_limits
 from labeling.pipeline.shapes import AT_MOST
@@ -71,7 +82,7 @@ class HowToFind:
     """What a ranking rests on; kept with the run, so that a re-ranking asks the same.
 
     Attributes:
-        models: names of registered models; none means the starter model.
+        models: names of registered models; none means the dataset's current one.
         method: of the label quality score.
         adjusted: class-adjusted, where the method has that.
         class_map: model's class → dataset's class.
@@ -165,7 +176,7 @@ def find_issues(
         WrongUsage: the labels do not allow a judgement (one class only, say), or a model learned from these labels.
     """
     how = how or HowToFind()
-    models = _models(dataset, how)
+    judges = _judges(dataset, how)
     with running(
         dataset=dataset,
         kind=RunKind.FIND_ISSUES,
@@ -174,7 +185,7 @@ def find_issues(
         queued=queued,
         listener=listener,
     ) as reporter:
-        summary = _find(dataset, how, models, reporter, again=False)
+        summary = _find(dataset, how, judges, reporter, again=False)
         reporter.run.summary = asdict(summary)
     return summary
 
@@ -198,7 +209,7 @@ def rerank(
         raise NothingToDo(f"Nothing of {dataset.slug} is ranked yet; first run: manage.py find_issues {dataset.slug}")
     # Training anew after every few verdicts would take hours; the light members are what follows the labels.
     how = replace(HowToFind.of(last.parameters), fine_tune=False)
-    models = _models(dataset, how)
+    judges = _judges(dataset, how)
     with running(
         dataset=dataset,
         kind=RunKind.RERANK,
@@ -207,7 +218,7 @@ def rerank(
         queued=queued,
         listener=listener,
     ) as reporter:
-        summary = _find(dataset, how, models, reporter, again=True)
+        summary = _find(dataset, how, judges, reporter, again=True)
         reporter.run.summary = asdict(summary)
     return summary
 
@@ -217,27 +228,29 @@ def last_finding(dataset: Dataset) -> Run | None:
     return dataset.runs.filter(kind=RunKind.FIND_ISSUES, state=RunState.DONE).order_by("-id").first()
 
 
-def _models(dataset: Dataset, how: HowToFind) -> list[ModelVersion]:
+def _judges(dataset: Dataset, how: HowToFind) -> Judges:
     if how.method not in METHODS:
         raise WrongUsage(f"Expected a method of {', '.join(METHODS)}, received {how.method!r}.")
     if how.adjusted and how.method not in ADJUSTABLE:
         raise WrongUsage(f"Only {' and '.join(ADJUSTABLE)} can be class-adjusted, not {how.method}.")
-    models = [current_model(name) for name in how.models or (None,)]
-    if len({model.pk for model in models}) < len(models):
+    if how.models:
+        judges = Judges(tuple(current_model(name) for name in how.models))
+        refuse_in_sample(dataset, judges.models)
+    else:
+        judges = impartial_judges(dataset, current_model(None, dataset), STARTER)
+    if len({model.pk for model in judges.models}) < len(judges.models):
         raise WrongUsage(f"Each model is named once, received {', '.join(how.models)}.")
-    for model in models:
+    for model in judges.models:
         if not Prediction.objects.filter(image__dataset=dataset, model_version=model).exists():
             raise NothingToDo(
                 f"No image of {dataset.slug} is scored by {model} yet; first run: manage.py score {dataset.slug}"
                 + (f" --model {model.name}" if how.models else "")
             )
-    refuse_in_sample(dataset, models)
-    return models
+    return judges
 
 
-def _find(
-    dataset: Dataset, how: HowToFind, models: list[ModelVersion], reporter: RunReporter, *, again: bool
-) -> IssuesSummary:
+def _find(dataset: Dataset, how: HowToFind, judges: Judges, reporter: RunReporter, *, again: bool) -> IssuesSummary:
+    models = judges.models
     newest = Verdict.objects.filter(image__dataset=dataset).aggregate(newest=Max("pk"))["newest"] or 0
     classes = list(dataset.taxonomy.classes.order_by("index"))
     groups = 0
@@ -253,8 +266,11 @@ def _find(
     shapes = how.shapes == "always" or (how.shapes == "auto" and images <= AT_MOST)
     if shapes:
         reporter.stage("looking at shapes")
-    scored = load_scored(dataset, models, classes, shapes=shapes, progress=report)
+    scored = without_in_sample(dataset, models, load_scored(dataset, models, classes, shapes=shapes, progress=report))
     further: list[OutOfSampleMember] = []
+    if judges.learned is not None:
+        opinion = opinion_where_never_seen(dataset, judges.learned, classes, scored)
+        further += [opinion] if opinion is not None else []
     tuning_notes: tuple[str, ...] = ()
     if how.fine_tune:
         from labeling.pipeline.tuning import fine_tuned_member

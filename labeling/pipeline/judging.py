@@ -1,7 +1,7 @@
 """From embeddings and labels to one out-of-sample opinion an image: members, their weights, and what was refused."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,11 @@ from inference.cross_validation import (
     refit,
     scoring_model_opinion,
 )
-from labeling.errors import WrongUsage
+from labeling.errors import NothingToDo, WrongUsage
 from labeling.models import Dataset, Image, ModelVersion, Prediction, TaxonomyClass
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.shapes import shapes_of
+from labeling.queries.learned import learned_images
 from labeling.taxonomies import ClassSpec
 from labeling.taxonomies.class_maps import ClassMap, map_classes
 
@@ -177,6 +178,99 @@ def trained_on(model: ModelVersion, dataset: Dataset) -> bool:
     """Whether the sidecar says that the model learned from this dataset or a release of it ("slug", "slug 1.0")."""
     said = str(model.sidecar.get("trained_on", ""))
     return any(part.strip().split(" ")[0] == dataset.slug for part in said.split(","))
+
+
+def class_map_of(model: ModelVersion, dataset: Dataset, explicit: Mapping[str, str] | None = None) -> ClassMap:
+    """What the model's classes mean in the dataset's taxonomy.
+
+    Raises:
+        UnknownClass: `explicit` names a class that is in neither.
+    """
+    own = dataset.taxonomy.classes.order_by("index")
+    return map_classes([_spec(one) for one in _classes_of(model)], [_spec(one) for one in own], explicit)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Who judges the labels of a dataset.
+
+    Attributes:
+        models: whose embeddings are used, none of which learned from the dataset; the first decides which images there
+            are.
+        learned: a model that did learn from it, embeddings and all: it has its say about the images it never saw.
+    """
+
+    models: tuple[ModelVersion, ...]
+    learned: ModelVersion | None = None
+
+
+def impartial_judges(dataset: Dataset, current: ModelVersion, starter: str) -> Judges:
+    """The judges of a dataset that works with `current`.
+
+    A model that was trained on the dataset confirms the wrong labels that it learned. A head on frozen embeddings has
+    learned nothing into these, so they are used, and its own opinion only where it never looked. Of a model that was
+    trained throughout, another's embeddings are used: the starter model's, else those of the newest model that has
+    scored the dataset.
+
+    Raises:
+        NothingToDo: there is no such other model.
+    """
+    if not trained_on(current, dataset) or _embeds_impartially(current, dataset):
+        return Judges((current,))
+    scored = Prediction.objects.filter(image__dataset=dataset).order_by().values("model_version").distinct()
+    found = [
+        model
+        for model in ModelVersion.objects.filter(pk__in=scored).select_related("taxonomy").order_by("-pk")
+        if not trained_on(model, dataset)
+    ]
+    if not found:
+        raise NothingToDo(
+            f"{current} has learned from {dataset.slug}, embeddings and all, and no other model has scored it. Score "
+            f"it with one that never saw these labels: manage.py score {dataset.slug} --model {starter}"
+        )
+    return Judges((next((model for model in found if model.name == starter), found[0]),), current)
+
+
+def _embeds_impartially(model: ModelVersion, dataset: Dataset) -> bool:
+    """Whether the model is a head on the frozen embeddings of one that never learned from the dataset."""
+    backbone = str(model.trained_by.summary.get("backbone", "")) if model.trained_by else ""
+    name, _, version = backbone.rpartition(" v")
+    if not version.isdecimal():
+        return False
+    origin = ModelVersion.objects.filter(name=name, version=int(version)).first()
+    return origin is not None and (not trained_on(origin, dataset) or _embeds_impartially(origin, dataset))
+
+
+def without_in_sample(dataset: Dataset, models: Sequence[ModelVersion], scored: ScoredImages) -> ScoredImages:
+    """The same without what models say about images that they have learned from."""
+    opinions = [
+        _silenced(said, _learned(dataset, model, scored)) if trained_on(model, dataset) else said
+        for model, said in zip(models, scored.opinions, strict=True)
+    ]
+    return replace(scored, opinions=tuple(opinions))
+
+
+def opinion_where_never_seen(
+    dataset: Dataset, model: ModelVersion, classes: Sequence[TaxonomyClass], scored: ScoredImages
+) -> Member | None:
+    """What the model says about images that it never learned from; None where its classes are others."""
+    mapped = class_map_of(model, dataset)
+    if not mapped.by_class:
+        return None
+    _, said = _of_model(dataset, model, {pk: at for at, pk in enumerate(scored.pks)})
+    silenced = _silenced(said, _learned(dataset, model, scored))
+    return Member(f"{model} where it never learned", _own_opinion(silenced, mapped, len(classes)))
+
+
+def _learned(dataset: Dataset, model: ModelVersion, scored: ScoredImages) -> Bools:
+    learned = set(learned_images(model, dataset).values_list("pk", flat=True).iterator())
+    return np.array([pk in learned for pk in scored.pks], dtype=np.bool_)
+
+
+def _silenced(said: Floats, where: Bools) -> Floats:
+    answer = np.array(said, dtype=np.float32)
+    answer[where] = np.nan
+    return answer
 
 
 def judge(

@@ -15,10 +15,14 @@ from inference.models.sidecar import ModelFolder
 from labeling.actions.datasets import register_taxonomy
 from labeling.actions.predictions import register_model_version
 from labeling.errors import WrongUsage, nearest
-from labeling.models import ModelVersion
+from labeling.models import Dataset, ModelVersion
+from labeling.queries.promotions import promoted_model
 from labeling.taxonomies import TaxonomySpec, load_taxonomy
 
 STARTER = "nsfwjs-mobilenet-v2"
+
+ELSEWHERE = "elsewhere"
+"""The preprocessing profile of answers that another program gave: there is no network here to give more."""
 
 
 def fetch_model(name: str, *, progress: Callable[[str], None] | None = None) -> ModelVersion:
@@ -156,19 +160,43 @@ def model_folder(model_version: ModelVersion) -> Path:
     return Path(settings.MODELS_ROOT) / model_version.folder
 
 
-def current_model(name: str | None = None) -> ModelVersion:
-    """The newest version of the named model, or of the starter model.
+def current_model(name: str | None = None, dataset: Dataset | None = None) -> ModelVersion:
+    """The named model; without a name the one that the dataset works with.
+
+    Args:
+        name: `NAME` for the newest version, or `NAME@VERSION`.
+        dataset: whose promoted model is meant without a name. Without a promotion it is the starter model.
 
     Raises:
         WrongUsage: it is not there, with the command that brings it.
     """
-    wanted = name or STARTER
-    found = ModelVersion.objects.filter(name=wanted).select_related("taxonomy").order_by("-version").first()
-    if found is None:
-        known = sorted(set(ModelVersion.objects.values_list("name", flat=True)))
+    promoted = promoted_model(dataset) if dataset is not None and not name else None
+    if promoted is not None:
+        return promoted
+    wanted, _, version = (name or STARTER).partition("@")
+    versions = ModelVersion.objects.filter(name=wanted).select_related("taxonomy").order_by("-version")
+    if version and versions:
+        found = versions.filter(version=int(version)).first() if version.isdecimal() and len(version) < 10 else None
+        if found is None:
+            known = ", ".join(f"{wanted}@{one.version}" for one in versions)
+            raise WrongUsage(f"There is no version {version!r} of the model {wanted} (there is {known}).")
+        return found
+    newest = versions.first()
+    if newest is None:
+        names = sorted(set(ModelVersion.objects.values_list("name", flat=True)))
         command = f"fetch_model {wanted}" if wanted in CATALOGUE else f"register_model PATH --name {wanted} …"
         raise WrongUsage(
-            f"There is no model {wanted!r} (there is {', '.join(known) or 'none yet'}).{nearest(wanted, known)} "
+            f"There is no model {wanted!r} (there is {', '.join(names) or 'none yet'}).{nearest(wanted, names)} "
             f"Bring it with: manage.py {command}"
         )
-    return found
+    return newest
+
+
+def has_network(model_version: ModelVersion) -> bool:
+    """Whether the model can score images; one that was imported as a file of answers cannot."""
+    return model_version.profile != ELSEWHERE
+
+
+def reference_to(model_version: ModelVersion) -> str:
+    """How to name this very version to `current_model`."""
+    return f"{model_version.name}@{model_version.version}"

@@ -28,8 +28,9 @@ class PurgeSummary:
 def purge_escalations() -> PurgeSummary:
     """Remove our copies of every case past its retention date that is under no legal hold; repeatable.
 
-    Ours are the thumbnail, uploads below the media folder, and exports below the exports folder. Files in source
-    folders are never touched. The images stay in quarantine, and the same bytes go there again when they come.
+    Ours are the thumbnail, uploads below the media folder, and exports below the exports folder. A shard that holds
+    the image goes whole; the release can be exported again. Files in source folders are never touched. The images stay
+    in quarantine, and the same bytes go there again when they come.
 
     Raises:
         LabelingError: a file cannot be removed; what is done so far is noted, and the same call goes on.
@@ -64,10 +65,28 @@ def _our_copies(case: Escalation) -> Iterator[Path]:
     thumbnail = thumbnail_path(case.sha256)
     if thumbnail.exists():
         yield thumbnail
-    yield from sorted(Path(settings.EXPORTS_ROOT).glob(f"*/*/*/{case.sha256}.*"))
+    yield from _exported(Path(settings.EXPORTS_ROOT), case.sha256)
     media = Path(settings.MEDIA_ROOT).resolve()
     for image in Image.everything.filter(quarantine__escalation=case).select_related("root"):
         with suppress(ValueError):
             path = absolute_path(image.root.path, image.path).resolve()
             if path.is_relative_to(media) and path.exists():
                 yield path
+
+
+def _exported(exports: Path, sha256: str) -> Iterator[Path]:
+    """Files below the exports folder that hold these bytes: images that are called so, and shards that name them."""
+    for pattern in (f"*/*/*/{sha256}.*", f"*/*/*/.{sha256}.*"):
+        yield from sorted(exports.glob(pattern))
+    for pattern in ("*/*.tar", "*/*.tfrecord", "*/.*.tar.partial", "*/.*.tfrecord.partial"):
+        yield from (path for path in sorted(exports.glob(pattern)) if _mentions(path, sha256.encode()))
+
+
+def _mentions(path: Path, text: bytes) -> bool:
+    before = b""
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            if text in before + block:
+                return True
+            before = block[-len(text) :]
+    return False

@@ -1,8 +1,9 @@
 """Scoring: images → predictions and embeddings of one model version."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from django.conf import settings
@@ -12,12 +13,23 @@ from inference.engines import Engine, open_engine
 from inference.predict import Scored
 from labeling.actions.predictions import NewPrediction, drop_predictions_without_embedding
 from labeling.actions.runs import Listener, RunReporter, running
-from labeling.errors import NothingToDo
+from labeling.errors import NothingToDo, WrongUsage
 from labeling.importers.paths import absolute_path
-from labeling.models import Dataset, Image, ModelVersion, Person, Prediction, Quarantine, Run, RunKind, RunRefusal
+from labeling.models import (
+    Dataset,
+    Image,
+    ModelVersion,
+    Person,
+    Prediction,
+    Quarantine,
+    Release,
+    Run,
+    RunKind,
+    RunRefusal,
+)
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.grouping import group_duplicates
-from labeling.pipeline.model_versions import current_model, model_folder
+from labeling.pipeline.model_versions import current_model, has_network, model_folder
 from labeling.pipeline.ordering import represent
 from labeling.pipeline.policies import add_banded_predictions
 from labeling.queries.policies import policy_in_force
@@ -26,6 +38,29 @@ CHUNK = 256
 PAGE = 2048
 _LOOK_AGAIN = 32
 _Key = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class ReleasePart:
+    """The images of one split of a release."""
+
+    release: Release
+    split: str
+
+    def images(self) -> QuerySet[Image]:
+        """Those that are not in quarantine."""
+        return Image.objects.filter(pk__in=self.release.entries.filter(split=self.split).values("image"))
+
+    def parameters(self) -> dict[str, Any]:
+        """As a run keeps it."""
+        return {"release": self.release.pk, "split": self.split}
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> "ReleasePart | None":
+        """What `parameters` wrote; None where a run is about the whole dataset."""
+        if "release" not in parameters:
+            return None
+        return cls(Release.objects.get(pk=parameters["release"]), parameters["split"])
 
 
 @dataclass(frozen=True)
@@ -44,6 +79,7 @@ def score(
     dataset: Dataset,
     *,
     model: str | None = None,
+    part: ReleasePart | None = None,
     batch_size: int = 8,
     engine: str = "local",
     ray_address: str | None = None,
@@ -55,23 +91,33 @@ def score(
 
     The engine is no parameter of the run: a run that died on a cluster goes on here, and the other way round.
 
+    Args:
+        model: a registered model, `NAME` or `NAME@VERSION`; None is the dataset's current one.
+        part: score these images only.
+
     Raises:
         NothingToDo: the dataset has no images.
         WrongUsage: there is no such model.
     """
     if not dataset.images.exists():
         raise NothingToDo(f"The dataset {dataset.slug} has no images; import some first: manage.py import_images …")
-    model_version = current_model(model)
+    model_version = current_model(model, dataset)
+    if not has_network(model_version):
+        raise WrongUsage(
+            f"{model_version} is a file of answers that was imported, and has no network to score with. Import the "
+            f"answers that are missing: manage.py import_predictions {dataset.slug} FILE --model {model_version.name} …"
+        )
     with running(
         dataset=dataset,
         kind=RunKind.SCORE,
-        parameters={"model": model} if model else {},
+        parameters=({"model": model} if model else {}) | (part.parameters() if part else {}),
         person=person,
         queued=queued,
         listener=listener,
     ) as reporter:
         with open_engine(engine, ray_address=ray_address) as opened:
-            _score(dataset, model_version, opened, batch_size, reporter)
+            images = part.images() if part else dataset.images.all()
+            _score(dataset, images, model_version, opened, batch_size, reporter)
         own = Prediction.objects.filter(run=reporter.run).count()
         if own and policy_in_force(dataset) is not None:
             # What came new to triage is settled together with what it resembles.
@@ -92,17 +138,22 @@ def score(
 
 
 def _score(
-    dataset: Dataset, model_version: ModelVersion, engine: Engine, batch_size: int, reporter: RunReporter
+    dataset: Dataset,
+    images: QuerySet[Image],
+    model_version: ModelVersion,
+    engine: Engine,
+    batch_size: int,
+    reporter: RunReporter,
 ) -> None:
     there = EmbeddingFile(dataset, model_version).whole_rows()
     drop_predictions_without_embedding(dataset=dataset, model_version=model_version, rows=there)
-    total = dataset.images.count()
-    reporter.stage("scoring", total, done=total - _unscored(dataset, model_version).count())
+    total = images.count()
+    reporter.stage("scoring", total, done=total - unscored(images, model_version).count())
     embeddings = EmbeddingFile(dataset, model_version)
 
-    def score_each(images: QuerySet[Image]) -> None:
+    def score_each(part: QuerySet[Image]) -> None:
         chunk: list[Scored[_Key]] = []
-        files = _files(images, reporter)
+        files = _files(part, reporter)
         for outcome in engine.score(
             model_folder(model_version), files, batch_size=batch_size, max_pixels=settings.MAX_IMAGE_PIXELS
         ):
@@ -118,17 +169,18 @@ def _score(
 
     # Of identical bytes the first image is scored and the others copy its prediction. Where the first could not be
     # read, the others are tried themselves.
-    _copy_identical(dataset, model_version, reporter)
-    earlier = dataset.images.filter(sha256=OuterRef("sha256"), pk__lt=OuterRef("pk"))
-    score_each(_unscored(dataset, model_version).filter(~Exists(earlier)))
-    _copy_identical(dataset, model_version, reporter)
+    _copy_identical(dataset, images, model_version, reporter)
+    earlier = images.filter(sha256=OuterRef("sha256"), pk__lt=OuterRef("pk"))
+    score_each(unscored(images, model_version).filter(~Exists(earlier)))
+    _copy_identical(dataset, images, model_version, reporter)
     refused = RunRefusal.objects.filter(run=reporter.run, path=OuterRef("path"))
-    score_each(_unscored(dataset, model_version).filter(~Exists(refused)))
+    score_each(unscored(images, model_version).filter(~Exists(refused)))
 
 
-def _unscored(dataset: Dataset, model_version: ModelVersion) -> QuerySet[Image]:
+def unscored(images: QuerySet[Image], model_version: ModelVersion) -> QuerySet[Image]:
+    """Those of the images that the model version has said nothing about yet."""
     done = Prediction.objects.filter(image=OuterRef("pk"), model_version=model_version)
-    return dataset.images.filter(~Exists(done))
+    return images.filter(~Exists(done))
 
 
 def _files(images: QuerySet[Image], reporter: RunReporter) -> Iterator[tuple[_Key, Path]]:
@@ -180,11 +232,13 @@ def _commit(
     reporter.advance(len(chunk))
 
 
-def _copy_identical(dataset: Dataset, model_version: ModelVersion, reporter: RunReporter) -> None:
+def _copy_identical(
+    dataset: Dataset, images: QuerySet[Image], model_version: ModelVersion, reporter: RunReporter
+) -> None:
     """Give unscored images the prediction of an image with the same bytes."""
     scored = Prediction.objects.filter(model_version=model_version, image__dataset=dataset)
     same = scored.filter(image__sha256=OuterRef("sha256"))
-    twins = list(_unscored(dataset, model_version).filter(Exists(same)).values_list("pk", "sha256"))
+    twins = list(unscored(images, model_version).filter(Exists(same)).values_list("pk", "sha256"))
     by_sha = {
         prediction.image.sha256: prediction
         for prediction in scored.filter(image__sha256__in={sha for _, sha in twins}).select_related("image")

@@ -1,7 +1,7 @@
 """Bulk actions as their pages list them."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.models import Count
@@ -33,20 +33,26 @@ def bulk_actions(dataset: Dataset, *kinds: BulkKind) -> list[BulkRow]:
         .annotate(undone=Count("verdicts"))
         .order_by()
     )
-    named = {int(one[2]) for action in found for one in _IMAGE.finditer(action.summary)}
-    hidden = set(Quarantine.objects.filter(image__in=named).values_list("image", flat=True)) if named else set()
+    said = summaries([action.summary for action in found])
     return [
         BulkRow(
             action,
             action.images,
             action.images - undone.get(action.pk, 0),
             hasattr(action, "reverted_by"),
-            _without(hidden, action.summary),
+            said[action.summary],
         )
         for action in found
     ]
 
 
-def _without(hidden: Collection[int], summary: str) -> str:
-    """A summary that names no image in quarantine."""
-    return _IMAGE.sub(lambda named: named[1] if int(named[2]) in hidden else named[0], summary)
+def summaries(of: Iterable[str]) -> dict[str, str]:
+    """Summary → the same without the numbers of images in quarantine; one SQL query at most."""
+    found = set(of)
+    named = {int(one[2]) for summary in found for one in _IMAGE.finditer(summary)}
+    hidden = set(Quarantine.objects.filter(image__in=named).values_list("image", flat=True)) if named else set()
+
+    def shown(one: re.Match[str]) -> str:
+        return one[1] if int(one[2]) in hidden else one[0]
+
+    return {summary: _IMAGE.sub(shown, summary) for summary in found}

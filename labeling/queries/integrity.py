@@ -15,6 +15,7 @@ from labeling.models import (
     FilledSlot,
     Image,
     ItemState,
+    Promotion,
     Quarantine,
     Release,
     ReleaseEntry,
@@ -34,13 +35,14 @@ class Difference:
 
 def differences() -> Iterator[Difference]:
     """Everything derivable whose stored value differs: current labels, exclusions, item states, release hashes, cases
-    and what is in quarantine because of them.
+    and what is in quarantine because of them, and which model was promoted in the place of which.
     """
     standings = dict(_standings())
     yield from _image_differences(standings)
     yield from _item_differences(standings)
     yield from _release_differences()
     yield from _quarantine_differences()
+    yield from _promotion_differences()
 
 
 def _standings() -> Iterator[tuple[int, Standing]]:
@@ -90,13 +92,29 @@ def _release_differences() -> Iterator[Difference]:
     for release in Release.objects.select_related("dataset"):
         entries = ReleaseEntry.everything.filter(release=release)
         rows = entries.values_list("image_id", "sha256", "split", "label_id", "label__name")
-        recomputed = content_hash(NewEntry(*row, None, None) for row in rows.iterator(chunk_size=2000))
+        in_order = rows.order_by("sha256").iterator(chunk_size=2000)
+        recomputed = content_hash(NewEntry(*row, None, None) for row in in_order)
         if recomputed != release.content_hash:
             yield Difference(
                 f"release {release.version} of {release.dataset}",
                 f"content hash {release.content_hash}",
                 f"its entries hash to {recomputed}",
             )
+
+
+def _promotion_differences() -> Iterator[Difference]:
+    """Each event replaces what the one before it chose, and a rollback returns to what its promotion replaced."""
+    current: dict[int, int | None] = {}
+    for event in Promotion.objects.select_related("takes_back").order_by("dataset_id", "id"):
+        before = current.get(event.dataset_id)
+        chosen = event.takes_back.replaced_id if event.takes_back else event.model_version_id
+        if (event.replaced_id, event.model_version_id) != (before, chosen):
+            yield Difference(
+                f"promotion {event.pk}",
+                f"model {chosen} in the place of {before}",
+                f"{event.model_version_id} in the place of {event.replaced_id} is stored",
+            )
+        current[event.dataset_id] = event.model_version_id
 
 
 def _quarantine_differences() -> Iterator[Difference]:

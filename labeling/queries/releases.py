@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from django.db.models import Count
 
@@ -18,6 +19,9 @@ class ReleaseSummary:
     rows: tuple[SplitRow, ...]
     left_out: tuple[tuple[str, int], ...]
     export: RunProgress | None
+    previous: Release | None
+    scarce: tuple[tuple[str, str], ...]
+    """Classes that have images, but none in some split that was to have a share; and those splits in words."""
 
     @property
     def images(self) -> int:
@@ -59,11 +63,21 @@ def releases(dataset: Dataset) -> Releases:
                 rows=_rows(release, classes, counted),
                 left_out=tuple(sorted(release.left_out.items())),
                 export=exports.get(release.pk),
+                previous=previous,
+                scarce=_scarce(release, classes, counted),
             )
-            for release in found
+            for release, previous in zip_longest(found, found[1:])
         ),
         _unfinished_cut(dataset),
     )
+
+
+def release_pair(dataset: Dataset, before: str, after: str) -> tuple[Release, Release] | None:
+    """Two releases of the dataset by their versions; None unless there are both."""
+    found = {release.version: release for release in dataset.releases.select_related("issues_run", "cut_run")}
+    for release in found.values():
+        release.dataset = dataset
+    return (found[before], found[after]) if before in found and after in found else None
 
 
 def _unfinished_cut(dataset: Dataset) -> RunProgress | None:
@@ -77,6 +91,18 @@ def _rows(
     return tuple(
         SplitRow(split, tuple(counted[release.pk, split, known.pk] for known in classes), 0) for split in SPLITS
     )
+
+
+def _scarce(
+    release: Release, classes: Sequence[TaxonomyClass], counted: Counter[tuple[int, str, int]]
+) -> tuple[tuple[str, str], ...]:
+    asked = [split for split, ratio in zip(SPLITS, release.ratios, strict=True) if ratio]
+    empty = {
+        one.name: [split for split in asked if not counted[release.pk, split, one.pk]]
+        for one in classes
+        if any(counted[release.pk, split, one.pk] for split in SPLITS)
+    }
+    return tuple((name, " and ".join(splits)) for name, splits in empty.items() if splits)
 
 
 def _exports(dataset: Dataset) -> dict[int, RunProgress]:

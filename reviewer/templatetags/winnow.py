@@ -103,6 +103,30 @@ def percent(share: float | None) -> str:
 
 
 @register.filter
+def percent_1(share: float | None) -> str:
+    """0..1 as a percentage with one decimal, where a point more or less is what is looked for."""
+    return "–" if share is None else f"{100 * share:.1f}\u00a0%"
+
+
+@register.filter
+def tenths(share: float) -> str:
+    """0..1 as a percentage with one decimal, beside another that has the sign already."""
+    return f"{100 * share:.1f}"
+
+
+@register.filter
+def points(difference: float) -> str:
+    """A difference of two shares in points of a percent, with its sign."""
+    return f"{100 * difference:+.1f}".replace("-", "\u2212")
+
+
+@register.filter
+def p_value(value: float) -> str:
+    """The probability of a test as people write it: .031, or < .001."""
+    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+
+
+@register.filter
 def score(number: float) -> str:
     """A score or a threshold without zeros that say nothing: 0.2, 0.995."""
     return f"{number:g}"

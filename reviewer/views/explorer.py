@@ -1,6 +1,5 @@
 """The explorer: every image of a dataset by filters, and what is done to a selection of them."""
 
-import csv
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +17,7 @@ from labeling.actions.bulk import MOST_AT_ONCE, decide_selection
 from labeling.actions.put_first import put_back, put_first
 from labeling.errors import LabelingError
 from labeling.explorer_filter import SHOWS, SORTS, STATES, ExplorerFilter
+from labeling.exporters.records import csv_lines
 from labeling.models import SPLITS, BandName, BulkKind, Dataset, Image, IssueKind, Person, Source, TaxonomyClass
 from labeling.queries.bulk import bulk_actions
 from labeling.queries.explorer import Place, count_images, explorer_page, matching_images, newest_model
@@ -146,16 +146,7 @@ def export(request: PersonRequest, slug: str) -> StreamingHttpResponse:
     return response
 
 
-class _Echo:
-    """A file that hands back what is written to it."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
 def _rows(dataset: Dataset, filters: ExplorerFilter) -> Iterator[str]:
-    writer = csv.writer(_Echo())
-    yield writer.writerow(_COLUMNS)
     listed = matching_images(dataset, filters).order_by("pk")
     rows: Iterable[tuple[Any, ...]] = listed.values_list(
         "path",
@@ -170,8 +161,7 @@ def _rows(dataset: Dataset, filters: ExplorerFilter) -> Iterator[str]:
         "excluded",
         "sha256",
     ).iterator(chunk_size=2000)
-    for row in rows:
-        yield writer.writerow(["" if value is None else value for value in row])
+    return csv_lines((dict(zip(_COLUMNS, row, strict=True)) for row in rows), _COLUMNS)
 
 
 def _open_image(dataset: Dataset, key: str) -> ImagePage | None:

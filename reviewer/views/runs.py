@@ -11,11 +11,13 @@ from django.views.decorators.http import require_POST, require_safe
 from labeling.access import ENGINEERS, DatasetAccess, access_dataset, datasets_of
 from labeling.actions.runs import request_stop
 from labeling.errors import LabelingError
-from labeling.models import QueueOrder, Run, RunKind
+from labeling.models import ModelVersion, QueueOrder, Run, RunKind
 from labeling.queries.runs import progress_of, runs_of
+from labeling.queries.training import epochs_of
 from labeling.tasks import start_run
 from reviewer.forms import OrderForm
 from reviewer.http import PersonRequest, go_to, row_number, wants_part
+from reviewer.learning_chart import learning_chart
 
 _PAGE = 50
 _REFUSALS_PAGE = 200
@@ -44,7 +46,7 @@ def run(request: PersonRequest, pk: int) -> HttpResponse:
         {
             "access": access,
             "dataset": access.dataset,
-            "progress": progress_of(found),
+            **_learning(found),
             "refusals": refusals[:_REFUSALS_PAGE],
             "next_after": refusals[_REFUSALS_PAGE - 1].pk if len(refusals) > _REFUSALS_PAGE else None,
         },
@@ -64,6 +66,15 @@ def progress(request: PersonRequest, pk: int) -> HttpResponse:
         # The figures around it are now out of date; the page fetches them again.
         response.headers["HX-Trigger"] = "run-finished"
     return response
+
+
+@require_safe
+def epochs(request: PersonRequest, pk: int) -> HttpResponse:
+    """How a model learns, while it does; the page asks for this again and again."""
+    access, found = _access_run(request, pk)
+    if not wants_part(request):
+        return redirect("run", pk=pk)
+    return render(request, "runs/_learning.html", {"access": access, **_learning(found)})
 
 
 @require_POST
@@ -100,6 +111,16 @@ def order_queue(request: PersonRequest, slug: str) -> HttpResponse:
         known = ", ".join(order.value for order in QueueOrder)
         return go_to(request, reverse("overview", args=[slug]), notice=f"The order is one of {known}.")
     return _start(request, access, RunKind.REORDER, {"order": form.cleaned_data["order"]})
+
+
+def _learning(found: Run) -> dict[str, Any]:
+    """The progress of a run, and of one that trains its epochs and the model at its end."""
+    context: dict[str, Any] = {"progress": progress_of(found)}
+    if found.kind == RunKind.TRAIN:
+        context["epochs"] = epochs_of(found)
+        context["chart"] = learning_chart(context["epochs"])
+        context["trained"] = ModelVersion.objects.filter(trained_by=found).first()
+    return context
 
 
 def _start(

@@ -55,6 +55,10 @@ PAGES = {
     "policy": "/d/demo/policy/",
     "policy-promise": "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95#evidence",
     "releases": "/d/demo/releases/",
+    "evaluations": "/d/demo/evaluations/",
+    "evaluation": "/d/demo/evaluations/{evaluation}/",
+    "loop": "/d/demo/loop/",
+    "interchange": "/d/demo/interchange/",
     "team": "/d/demo/team/",
     "adjudicate": "/d/demo/adjudicate/",
     "programs": "/d/demo/programs/",
@@ -143,8 +147,9 @@ def cut_and_export(page: Page, site: Site) -> None:
     page.get_by_label("Note").fill("The worst labels corrected; first one to train on.")
     page.get_by_label("Leave out").check()
     page.get_by_role("button", name="Cut the release").click()
-    page.get_by_role("button", name="Export class folders").click()
+    page.get_by_role("button", name="Export to the server").click()
     expect(page.get_by_text("images in")).to_be_visible(timeout=60_000)
+    site.command("evaluate", "nsfwjs-mobilenet-v2", "demo", "1.0")
 
 
 def take_all(site: Site, browser: Browser, out: Path) -> Iterator[Path]:
@@ -159,6 +164,7 @@ def take_all(site: Site, browser: Browser, out: Path) -> Iterator[Path]:
         REVIEWER,
     )
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
+    [(evaluation,)] = site.rows("SELECT id FROM labeling_evaluation ORDER BY id LIMIT 1")
     truth = true_labels(site)
     for look in LOOKS:
         with visit(browser, look) as page:
@@ -166,7 +172,7 @@ def take_all(site: Site, browser: Browser, out: Path) -> Iterator[Path]:
             yield take(page, out, look, "sign-in")
             sign_in(page, site, "admin")
             for name, path in PAGES.items():
-                page.goto(site.base + path.format(image=image, run=run))
+                page.goto(site.base + path.format(image=image, run=run, evaluation=evaluation))
                 page.wait_for_load_state("networkidle")
                 yield take(page, out, look, name, whole=not name.startswith("images"))
             page.goto(f"{site.base}/d/demo/review/grid/")

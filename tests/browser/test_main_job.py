@@ -90,7 +90,7 @@ def test_correct_twenty_labels_by_keys_undo_one_cut_and_export(page: Page, site:
     page.get_by_label("Leave out").check()
     page.get_by_role("button", name="Cut the release").click()
     expect(page.get_by_role("heading", name="1.0")).to_be_visible(timeout=60_000)
-    page.get_by_role("button", name="Export class folders").click()
+    page.get_by_role("button", name="Export to the server").click()
     expect(page.get_by_text("images in")).to_be_visible(timeout=60_000)
     target = Path(page.locator("code.path").first.inner_text())
 

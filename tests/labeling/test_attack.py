@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from django.db import connection
 
 from labeling.actions.claims import hold_claims
 from labeling.actions.datasets import dataset_for_import
-from labeling.actions.standing import Standing, standings_of
+from labeling.actions.standing import Standing, each_standing
 from labeling.actions.verdicts import record_verdict
 from labeling.errors import LabelingError, UnknownTaxonomy
 from labeling.models import (
@@ -343,15 +344,15 @@ def test_a_verdict_during_a_cut_never_gives_an_entry_a_label_that_its_verdict_do
         finally:
             connection.close()
 
-    def meanwhile(of: Dataset) -> dict[int, Standing]:
+    def meanwhile(of: Dataset, *, up_to: int) -> Iterator[tuple[int, Standing]]:
         # Whoever cuts in one transaction makes the reviewer wait; the cut then holds the label of before.
         thread = threading.Thread(target=relabel)
         threads.append(thread)
         thread.start()
         thread.join(timeout=2)
-        return standings_of(of)
+        return each_standing(of, up_to=up_to)
 
-    with mock.patch.object(cutting, "standings_of", meanwhile):
+    with mock.patch.object(cutting, "each_standing", meanwhile):
         release = cut_release(dataset)
     for thread in threads:
         thread.join()

@@ -30,6 +30,7 @@ from labeling.actions.escalations import (
 )
 from labeling.actions.verdicts import record_verdict, undo_last, undo_own, undo_verdict
 from labeling.errors import ClaimLost, Conflict, ExportRefused, NotAllowed, NothingToDo, WrongUsage
+from labeling.exporters import targets
 from labeling.models import (
     BulkKind,
     Claim,
@@ -399,7 +400,7 @@ def test_an_export_leaves_it_out_and_says_so(released: Any, tmp_path: Path, anna
 def test_a_copy_that_a_killed_export_had_made_is_removed(released: Any, tmp_path: Path, anna: Person) -> None:
     _, release, image = released
     with (
-        mock.patch.object(exporting.FORMATS["folders"].__globals__["Path"], "rename", side_effect=KeyboardInterrupt),
+        mock.patch.object(targets.FolderTarget, "commit", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt),
     ):
         export_release(release, tmp_path / "out")
@@ -425,8 +426,8 @@ def test_an_escalation_during_an_export_keeps_it_from_being_put_in_place(
     _, release, image = released
     real = exporting._rows
 
-    def rows(of: Any) -> Any:
-        yield from list(real(of))
+    def rows(*of: Any) -> Any:
+        yield from list(real(*of))
         put_away(image, anna)
 
     with mock.patch.object(exporting, "_rows", rows), pytest.raises(ExportRefused, match="while it was exported"):
@@ -579,11 +580,15 @@ def test_an_upload_and_an_export_of_ours_go_with_it(
     dataset = Dataset.objects.get(slug="set")
     image = dataset.images.order_by("pk")[0]
     monkeypatch.setattr(settings, "EXPORTS_ROOT", tmp_path / "exports")
-    export_release(cut_release(dataset, ratios=(100, 0, 0)), tmp_path / "exports" / "set-1.0")
+    release = cut_release(dataset, ratios=(100, 0, 0))
+    export_release(release, tmp_path / "exports" / "set-1.0")
+    for shards in ("tfrecord", "webdataset"):
+        export_release(release, tmp_path / "exports" / f"set-1.0-{shards}", export_format=shards)
     put_away(image, anna)
     Escalation.objects.update(retain_until=timezone.now())
 
-    assert purge_escalations().files == 3
+    assert purge_escalations().files == 5
+    assert not list((tmp_path / "exports").rglob("train-*"))
     assert not (media / "set" / image.path).exists()
     assert not list((tmp_path / "exports").rglob(f"{image.sha256}*"))
     shutil.rmtree(media)

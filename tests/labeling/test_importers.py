@@ -38,6 +38,30 @@ def test_class_folders_without_splits(tmp_path: Path) -> None:
     ]
 
 
+def test_label_studios_export_finds_its_images_below_the_folder(tmp_path: Path) -> None:
+    root = touch(tmp_path / "set", "sub/b c.jpg", "a.jpg")
+
+    def item(image: str, *choices: str) -> dict[str, object]:
+        result = [{"type": "choices", "value": {"choices": list(choices)}}]
+        return {"data": {"image": image}, "annotations": [{"result": result}]}
+
+    items = [
+        item("/data/local-files/?d=where/sub/b%20c.jpg", "neutral"),
+        item("https://host.example/data/upload/1/1a2b3c4d-a.jpg", "porn"),
+        item("s3://bucket/gone.jpg", "porn"),
+        item("both.jpg", "porn", "sexy"),
+    ]
+    manifest = tmp_path / "export.json"
+    manifest.write_text(json.dumps(items))
+    found = read_manifest(manifest, root)
+    assert [(record.stored_path, record.label) for record in found.records] == [
+        ("a.jpg", "porn"),
+        ("bucket/gone.jpg", "porn"),
+        ("sub/b c.jpg", "neutral"),
+    ]
+    assert refusals(found) == {"both.jpg": "bad_row"}
+
+
 @pytest.mark.parametrize(("folder", "split"), [("train", "train"), ("val", "validation"), ("Valid", "validation")])
 def test_split_folders_and_their_other_names(tmp_path: Path, folder: str, split: str) -> None:
     root = touch(tmp_path / "set", f"{folder}/neutral/a.jpg")
@@ -185,7 +209,7 @@ def test_a_jsonl_manifest_with_bad_rows(tmp_path: Path) -> None:
         ("labels.csv", b"file,class\n", "needs the columns path and label"),
         ("labels.csv", b"", "received an empty file"),
         ("labels.csv", b"path,label\n\xff\xfe\n", "not UTF-8"),
-        ("labels.txt", b"path,label\n", "must end in .csv, .tsv or .jsonl"),
+        ("labels.txt", b"path,label\n", "must end in .csv, .tsv, .jsonl or .json"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:

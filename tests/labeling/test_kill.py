@@ -35,6 +35,9 @@ TABLES = {
     "issue": "SELECT image_id, run_id, kind, reason FROM labeling_labelissue ORDER BY image_id, kind",
     "fold": "SELECT image_id, run_id, fold, hex(probabilities) FROM labeling_foldprediction ORDER BY image_id",
     "refusal": "SELECT run_id, path, code, reason FROM labeling_runrefusal ORDER BY path",
+    "epoch": "SELECT run_id, number, loss, accuracy, validation_loss, validation_accuracy "
+    "FROM labeling_trainingepoch ORDER BY run_id, number",
+    "model": "SELECT name, version, sha256, profile, release_id, trained_by_id FROM labeling_modelversion ORDER BY id",
     "run": "SELECT id, kind, state, total, done, summary, error FROM labeling_run ORDER BY id",
 }
 
@@ -84,7 +87,7 @@ class Home:
 
     def count(self, table: str) -> int:
         try:
-            return int(self._query(f"SELECT count(*) FROM labeling_{table}")[0][0])
+            return int(self.rows(f"SELECT count(*) FROM labeling_{table}")[0][0])
         except sqlite3.OperationalError:
             return 0
 
@@ -92,12 +95,16 @@ class Home:
         return self.count(table) >= count
 
     def state(self) -> dict[str, list[Any]]:
-        return {name: self._query(query) for name, query in TABLES.items()}
+        return {name: self.rows(query) for name, query in TABLES.items()}
 
-    def _query(self, query: str) -> list[Any]:
+    def holds(self, query: str, *parameters: str) -> bool:
+        """Whether a count is more than none."""
+        return bool(self.rows(query, *parameters)[0][0])
+
+    def rows(self, query: str, *parameters: str) -> list[Any]:
         connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=20)
         try:
-            return connection.execute(query).fetchall()
+            return connection.execute(query, parameters).fetchall()
         finally:
             connection.close()
 
@@ -171,24 +178,65 @@ def test_a_killed_ranking_ends_as_an_undisturbed_one(homes: tuple[Home, Home], s
     assert disturbed.state() == undisturbed.state()
 
 
-def test_a_killed_export_is_never_seen_half_done_and_goes_on(homes: tuple[Home, Home], source: Path) -> None:
+def test_a_killed_cut_ends_as_an_undisturbed_one(homes: tuple[Home, Home], source: Path) -> None:
+    disturbed, undisturbed = homes
+    for home in homes:
+        home.run(*import_arguments(source))
+    cut = ("cut_release", "set", "--ratios", "50/25/25")
+    for stage in ("choosing images", "choosing splits"):
+        begun = "SELECT count(*) FROM labeling_run WHERE kind = 'cut' AND state = 'running' AND stage >= ?"
+        disturbed.kill_when(partial(disturbed.holds, begun, stage), *cut)
+        assert disturbed.count("release") == 0
+    again, expected = (home.run(*cut) for home in homes)
+    assert again == expected
+    entries = "SELECT image_id, sha256, split, label_id, verdict_id FROM labeling_releaseentry ORDER BY sha256"
+    assert disturbed.state() == undisturbed.state()
+    assert disturbed.rows(entries) == undisturbed.rows(entries)
+    assert disturbed.run("check_integrity") == {"differences": 0}
+
+
+@pytest.mark.parametrize(
+    ("export_format", "written"), [("folders", ".out.*.partial/*/*/*.png"), ("webdataset", ".out.*.partial/.train*")]
+)
+def test_a_killed_export_is_never_seen_half_done_and_goes_on(
+    homes: tuple[Home, Home], source: Path, export_format: str, written: str
+) -> None:
     disturbed, _undisturbed = homes
     for home in homes:
         home.run(*import_arguments(source))
         home.run("cut_release", "set")
     target = disturbed.folder / "out"
-
-    def copied() -> int:
-        return sum(1 for path in disturbed.folder.glob(".out.*.partial/*/*/*.png"))
-
-    disturbed.kill_when(lambda: copied() >= 1, "export_release", "set", "1.0", str(target))
+    export = ("export_release", "set", "1.0", "--format", export_format)
+    disturbed.kill_when(lambda: any(disturbed.folder.glob(written)), *export, str(target))
     assert not target.exists()
     for home in homes:
-        home.run("export_release", "set", "1.0", str(home.folder / "out"))
+        home.run(*export, str(home.folder / "out"))
     trees = [
         {str(path.relative_to(home.folder)): path.read_bytes() for path in (home.folder / "out").rglob("*.*")}
         for home in homes
     ]
     assert trees[0] == trees[1]
-    assert len(trees[0]) > 350
+    assert len(trees[0]) == (400 + 5 if export_format == "folders" else 2 + 4)
     assert not list(disturbed.folder.glob(".out*"))
+
+
+def test_a_killed_training_ends_with_the_very_model_of_an_undisturbed_one(
+    homes: tuple[Home, Home], source: Path
+) -> None:
+    disturbed, undisturbed = homes
+    arguments = [
+        *("train", "set", "1.0", "--recipe", "five_vit", "--size", "trial", "--weights", "none"),
+        *("--epochs", "2", "--batch-size", "32", "--also", "tflite"),
+    ]
+    for home in homes:
+        home.run(*import_arguments(source))
+        home.run("cut_release", "set")
+    disturbed.kill_when(partial(disturbed.has_at_least, "trainingepoch", 1), *arguments)
+    assert disturbed.count("modelversion") == 0
+    again, expected = (home.run(*arguments) for home in homes)
+    assert [epoch["number"] for epoch in again["history"]] == [1, 2]
+    assert again["model"] == expected["model"] == "set-five-vit v1"
+    assert disturbed.state() == undisturbed.state()
+    files = [next((home.folder / "models").glob("set-five-vit-*/files/model.tflite")) for home in homes]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not list((disturbed.folder / "training").iterdir())

@@ -2,30 +2,49 @@
 
 import csv
 import errno
+import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from labeling.actions.claims import hold_claims
 from labeling.actions.datasets import dataset_for_import
+from labeling.actions.releases import NewEntry, freeze_release
 from labeling.actions.verdicts import record_verdict
 from labeling.errors import ExportRefused, NothingToDo, ReleaseRefused, WrongUsage
-from labeling.exporters import folders
-from labeling.exporters.rows import ExportRow, Missing
-from labeling.models import SPLITS, Dataset, Image, Person, Release, ReleaseEntry, RunRefusal, Verdict, VerdictKind
+from labeling.exporters.targets import FolderTarget
+from labeling.models import (
+    SPLITS,
+    Dataset,
+    Image,
+    Person,
+    Release,
+    ReleaseEntry,
+    Run,
+    RunKind,
+    RunRefusal,
+    Verdict,
+    VerdictKind,
+)
 from labeling.pipeline.cutting import cut_release, parse_ratios
 from labeling.pipeline.exporting import export_release, find_release
 from labeling.pipeline.importing import import_images, plan_import
 from labeling.queries.integrity import differences
 from labeling.queue_filter import QueueFilter
 from labeling.taxonomies import load_taxonomy
-from tests.builders import add_images, make_dataset, rank_images, write_class_folders, write_picture
+from tests.builders import add_images, class_list, make_dataset, rank_images, write_class_folders, write_picture
 
 pytestmark = pytest.mark.django_db
+
+ENTRY = ("image_id", "sha256", "split", "label_id", "label__name", "verdict_id", "label_quality")
 
 
 def splits_of(release: Release) -> dict[str, str]:
@@ -251,16 +270,16 @@ def test_a_full_disk_leaves_no_half_export_and_the_same_command_goes_on(
     imported: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = cut_release(imported)
-    whole = folders._copy
-    copied: list[Path] = []
+    whole = FolderTarget.put
+    copied: list[str] = []
 
-    def full_after_five(row: ExportRow, place: Path) -> Missing | None:
+    def full_after_five(target: FolderTarget, name: str, content: bytes, sha256: str) -> None:
         if len(copied) == 5:
-            raise OSError(errno.ENOSPC, "No space left on device", str(place))
-        copied.append(place)
-        return whole(row, place)
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        copied.append(name)
+        whole(target, name, content, sha256)
 
-    monkeypatch.setattr(folders, "_copy", full_after_five)
+    monkeypatch.setattr(FolderTarget, "put", full_after_five)
     with pytest.raises(ExportRefused, match="No space left on device"):
         export_release(release, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -290,3 +309,151 @@ def test_keras_loads_an_export_unchanged(imported: Dataset, tmp_path: Path) -> N
         )
         assert loaded.class_names == names
         assert len(loaded.file_paths) == release.entries.filter(split=split).count()
+
+
+# ---- what stays where it was
+
+
+def copy_of(image: Image, path: str, **changes: object) -> Image:
+    """Another image with the same bytes."""
+    twin = Image.objects.get(pk=image.pk)
+    twin.pk, twin.path, twin.split, twin.duplicate_group = None, path, "", None
+    for name, value in changes.items():
+        setattr(twin, name, value)
+    twin.save()
+    return twin
+
+
+def test_major_grows_when_an_image_moved_and_minor_otherwise(dataset: Dataset, anna: Person) -> None:
+    first = cut_release(dataset)
+    settle(dataset, anna, VerdictKind.RELABEL)
+    second = cut_release(dataset)
+    assert (first.version, second.version) == ("1.0", "1.1")
+    entries = [NewEntry(*row) for row in second.entries.values_list(*ENTRY)]
+    # Nothing of Winnow moves an image, so the move is made by hand.
+    moved = [one._replace(split="test" if one.split == "train" else "train") for one in entries[:1]]
+    run = Run.objects.create(dataset=dataset, kind=RunKind.CUT)
+    third = freeze_release(
+        dataset=dataset,
+        entries=moved + entries[1:],
+        ratios=(80, 10, 10),
+        left_out={},
+        issues_run=None,
+        cut_run=run,
+        note="",
+    )
+    assert third.version == "2.0"
+    assert Release.objects.get(pk=third.pk).version == "2.0"
+
+
+def test_bytes_that_were_trained_on_never_come_into_test(dataset: Dataset) -> None:
+    first = cut_release(dataset)
+    trained = first.entries.filter(split="train").order_by("pk")[0].image
+    copy_of(trained, "the same.jpg", split="test")
+    second = cut_release(add_and_get(dataset))
+    assert splits_of(second)[trained.path] == "train"
+    assert "the same.jpg" not in splits_of(second)
+    assert second.left_out == {"the same file is in another split of an earlier release": 1}
+
+
+def add_and_get(dataset: Dataset) -> Dataset:
+    """One more image, so that there is something to cut."""
+    add_images(dataset, 1, splits=("train",), start=900)
+    return dataset
+
+
+def test_a_near_duplicate_of_what_was_trained_on_never_comes_into_test(dataset: Dataset) -> None:
+    alike = {"phash": 0x5A5A5A5A5A5A5A5A, "dhash": 0x3C3C3C3C3C3C3C3C}
+    trained = dataset.images.filter(split="train").order_by("pk")[0]
+    Image.objects.filter(pk=trained.pk).update(**alike)
+    cut_release(dataset)
+    copy_of(trained, "alike.jpg", split="test", sha256="f" * 64, **alike)
+    copy_of(trained, "free.jpg", sha256="e" * 64, **alike)
+    second = cut_release(dataset)
+    assert {path: splits_of(second).get(path) for path in (trained.path, "alike.jpg", "free.jpg")} == {
+        trained.path: "train",
+        "alike.jpg": None,
+        "free.jpg": "train",
+    }
+    assert second.left_out == {"near duplicate of an image that an earlier release has in another split": 1}
+
+
+def test_a_group_that_only_embeddings_found_stays_whole() -> None:
+    dataset = free_dataset(40)
+    crops = list(dataset.images.order_by("pk")[:8])
+    Image.objects.filter(pk__in=[crop.pk for crop in crops]).update(duplicate_group=crops[0])
+    for newest in (crops[-1].pk, dataset.images.order_by("-pk")[0].pk):
+        Dataset.objects.filter(pk=dataset.pk).update(grouped_up_to=newest)
+        with transaction.atomic():
+            splits = splits_of(cut_release(dataset))
+            assert len({splits[crop.path] for crop in crops}) == 1
+            transaction.set_rollback(True)
+
+
+def test_equal_pixels_in_other_files_conflict_too(dataset: Dataset) -> None:
+    one, other = dataset.images.order_by("pk")[:2]
+    Image.objects.filter(pk__in=[one.pk, other.pk]).update(pixel_sha256="d" * 64)
+    with pytest.raises(ReleaseRefused, match=r"img_0000\.jpg \(drawings\) and img_0001\.jpg \(hentai\)"):
+        cut_release(dataset)
+
+
+def test_an_image_whose_review_was_begun_and_wants_more_verdicts_is_left_out(dataset: Dataset, anna: Person) -> None:
+    Dataset.objects.filter(pk=dataset.pk).update(verdicts_wanted=2)
+    begun = settle(dataset, anna, VerdictKind.RELABEL)
+    release = cut_release(dataset)
+    assert release.left_out == {"begun, waits for more verdicts": 1}
+    assert not release.entries.filter(image=begun.image_id).exists()
+    assert release.entries.count() == 11
+
+
+def test_a_class_with_fewer_images_than_splits_loses_none_and_is_named(dataset: Dataset) -> None:
+    free = free_dataset(42)
+    rare = class_list(free)[3]
+    Image.objects.filter(dataset=free, given_class=rare).exclude(path="img_0003.jpg").delete()
+    release = cut_release(free)
+    assert release.entries.filter(label=rare).count() == 1
+    [said] = release.cut_run.summary["said"] if release.cut_run else []
+    assert re.fullmatch(r"porn has 1 image, and none in \w+ and \w+\.", said)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_splits_of_successive_releases_never_move_an_image_nor_tear_a_group(data: st.DataObject) -> None:
+    """Images come in groups, some with a split of their own, are relabelled and excluded between two cuts."""
+    with transaction.atomic():
+        dataset = make_dataset("drawn")
+        ratios = data.draw(st.sampled_from([(80, 10, 10), (50, 25, 25), (70, 30, 0)]))
+        total, group_of = 0, {}
+        releases: list[Release] = []
+        for _ in range(3):
+            sizes = data.draw(st.lists(st.integers(1, 6), min_size=4, max_size=12))
+            for image in add_images(dataset, sum(sizes), splits=("",), start=total):
+                group_of[image.path] = image.pk
+            names = sorted(group_of)[total:]
+            for size in sizes:
+                group, names = names[:size], names[size:]
+                # Some join a group that is there already.
+                hashes = data.draw(st.integers(0, 30)) if data.draw(st.booleans()) else total + len(names) + 100
+                mark = int(hashlib.sha256(str(hashes).encode()).hexdigest()[:15], 16)
+                split = data.draw(st.sampled_from(["", "", "", "train", "test"]))
+                Image.objects.filter(path__in=group).update(phash=mark, dhash=~mark, split=split)
+                group_of.update(dict.fromkeys(group, mark))
+            total = len(group_of)
+            given_splits = dataset.images.exclude(split="").exists()
+            try:
+                releases.append(cut_release(dataset, ratios=ratios))
+            except NothingToDo:
+                continue
+            latest = splits_of(releases[-1])
+            by_group: dict[int, set[str]] = {}
+            for path, split in latest.items():
+                by_group.setdefault(group_of[path], set()).add(split)
+            assert all(len(found) == 1 for found in by_group.values())
+            for before in releases[:-1]:
+                assert all(latest.get(path, split) == split for path, split in splits_of(before).items())
+            if not given_splits:
+                largest = max(Counter(group_of[path] for path in latest).values())
+                for split, share in zip(SPLITS, ratios, strict=True):
+                    count = sum(one == split for one in latest.values())
+                    assert abs(count - share / 100 * len(latest)) <= largest + 1e-6
+        transaction.set_rollback(True)

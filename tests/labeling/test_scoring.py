@@ -30,7 +30,9 @@ from labeling.models import (
     RunState,
 )
 from labeling.pipeline import scoring
+from labeling.pipeline.cutting import cut_release
 from labeling.pipeline.embeddings import EmbeddingFile
+from labeling.pipeline.evaluating import evaluate
 from labeling.pipeline.finding import find_issues
 from labeling.pipeline.importing import import_images, plan_import
 from labeling.pipeline.model_versions import current_model, fetch_model, register_folder
@@ -119,6 +121,28 @@ def test_a_dataset_without_images_or_scores_says_what_to_do_first(starter: None)
         score(empty)
     with pytest.raises(NothingToDo, match=r"manage\.py score empty"):
         find_issues(empty)
+
+
+def test_an_evaluation_scores_the_images_of_its_split_first_and_no_others(starter: None, tmp_path: Path) -> None:
+    counts = {"train/drawings": 2, "train/neutral": 2, "test/drawings": 2, "test/neutral": 3}
+    dataset = import_folder(write_class_folders(tmp_path / "set", counts))
+    found = evaluate(current_model(), cut_release(dataset))
+    assert (found.images, found.unscored) == (5, 0)
+    assert set(Prediction.objects.values_list("image__split", flat=True)) == {"test"}
+    kinds = list(dataset.runs.order_by("id").values_list("kind", "state"))
+    assert kinds[-2:] == [(RunKind.EVALUATE, RunState.DONE), (RunKind.SCORE, RunState.DONE)]
+    assert score(dataset).scored == 4
+
+
+def test_a_file_that_cannot_be_read_any_more_is_left_out_of_an_evaluation_and_counted(
+    starter: None, tmp_path: Path
+) -> None:
+    root = write_class_folders(tmp_path / "set", {"test/drawings": 2, "test/neutral": 2})
+    dataset = import_folder(root)
+    release = cut_release(dataset)
+    (root / "test" / "drawings" / "img_000.png").unlink()
+    found = evaluate(current_model(), release)
+    assert (found.images, found.unscored) == (3, 1)
 
 
 def test_a_model_that_is_not_there_names_the_command_that_brings_it(db: None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from labeling.models import Dataset, Image, Person, Run, RunKind
+from labeling.models import Dataset, Image, Person, Release, Run, RunKind
 from tests.reviewer.conftest import text
 
 MEMBER_PAGES = [
@@ -16,10 +16,15 @@ MEMBER_PAGES = [
     "/d/looks/images/{image}/",
     "/d/looks/images/{image}/file",
     "/d/looks/releases/",
+    "/d/looks/releases/1.0..1.1/",
     "/d/looks/duplicates/",
     "/d/looks/sources/",
     "/d/looks/audit/",
     "/d/looks/policy/",
+    "/d/looks/evaluations/",
+    "/d/looks/loop/",
+    "/d/looks/interchange/",
+    "/d/looks/models/",
     "/runs/{run}/",
 ]
 POSTS = [
@@ -41,6 +46,11 @@ POSTS = [
     "/d/looks/duplicates/{image}/decide/",
     "/d/looks/sources/1/decide/",
     "/d/looks/bulk/1/revert/",
+    "/d/looks/evaluations/start/",
+    "/d/looks/loop/start/",
+    "/d/looks/loop/promote/",
+    "/d/looks/loop/rollback/",
+    "/d/looks/interchange/verdicts/",
     "/d/looks/review/{item}/verdict/",
     "/runs/{run}/stop/",
 ]
@@ -50,6 +60,9 @@ def _fill(url: str, dataset: Dataset) -> str:
     image = Image.objects.filter(dataset=dataset).order_by("pk").first()
     assert image is not None
     run, _ = Run.objects.get_or_create(dataset=dataset, kind=RunKind.IMPORT)
+    if ".." in url:
+        for minor in (0, 1):
+            Release.objects.create(dataset=dataset, major=1, minor=minor, content_hash="", ratios=[80, 10, 10])
     return url.format(image=image.pk, run=run.pk, item=image.item.pk)
 
 
@@ -94,7 +107,9 @@ def test_it_changes_nothing_by_get(url: str, pictures: Dataset, as_owner: Client
     assert as_owner.get(_fill(url, pictures)).status_code == 405
 
 
-@pytest.mark.parametrize("url", ["/d/looks/score/", "/d/looks/find-issues/", "/d/looks/releases/cut/"])
+@pytest.mark.parametrize(
+    "url", ["/d/looks/score/", "/d/looks/find-issues/", "/d/looks/releases/cut/", "/d/looks/releases/1/export/"]
+)
 def test_it_tells_a_member_which_role_it_takes(url: str, as_teammate: Client) -> None:
     response = as_teammate.post(url)
 

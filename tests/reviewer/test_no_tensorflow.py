@@ -1,4 +1,4 @@
-"""The web process never loads TensorFlow, not even when it serves predictions."""
+"""The web process never loads TensorFlow, not even when it serves predictions or offers recipes to train by."""
 
 import os
 import subprocess
@@ -14,11 +14,14 @@ import sys
 from pathlib import Path
 import numpy as np
 import reviewer.wsgi
+import reviewer.urls
+from labeling.pipeline.training import RECIPES
 from inference.models.compiled import CompiledModel
 
 model = CompiledModel.open(Path(sys.argv[1]), serving=True)
 probabilities, _ = model.predict(np.zeros((1, 224, 224, 3), np.float32))
 assert probabilities.shape == (1, 5)
+assert "five_vit" in RECIPES
 print(sorted({"tensorflow", "keras", "tf_keras", "onnxruntime"} & {name.partition(".")[0] for name in sys.modules}))
 """
 

@@ -244,7 +244,7 @@ def test_a_release_is_cut_listed_and_queued_for_export(pictures: Dataset, as_own
     assert "the first" in page
     assert release.content_hash[:12] in page
 
-    as_owner.post(f"/d/looks/releases/{release.pk}/export/")
+    as_owner.post(f"/d/looks/releases/{release.pk}/export/", {"export_format": "folders"})
     assert Run.objects.get(kind=RunKind.EXPORT).parameters["release"] == release.pk
     assert "Waits for a worker" in text(as_owner.get("/d/looks/releases/"))
 

@@ -44,6 +44,7 @@ from labeling.models import (
     VerdictKind,
 )
 from labeling.pipeline.cutting import cut_release
+from labeling.pipeline.exporting import DOWNLOADS
 from labeling.pipeline.importing import thumbnail_path
 from labeling.pipeline.nearest import extend_sketch
 from labeling.queue_filter import QueueFilter
@@ -162,6 +163,7 @@ def hide(secret: Secret) -> None:
 QUERIES = (
     *("", f"?image={IMAGE}", "?everything=1", "?audit=1", "?sort=path", "?sort=risk", "?issue=outlier"),
     *("?given=drawings&suggested=hentai&size=96", "?by=teammate", "?source=host.example", "?show=all"),
+    *(f"?export_format={name}" for name in DOWNLOADS),
 )
 
 
@@ -207,6 +209,7 @@ def bodies(secret: Secret) -> tuple[tuple[str, Any], ...]:
         "since": "2020-01-01T00:00",
         "rows": f"path,label\n{PATH},neutral",
         "ratios": "80/10/10",
+        "export_format": "folders",
         "half_width": "1",
         "order": "label_quality",
         "verdicts_wanted": "2",
@@ -419,20 +422,32 @@ def calls(secret: Secret, folder: Path) -> dict[str, Sequence[Sequence[str]]]:
         "cut_release": [["looks"]],
         "draw_audit": [["looks"], ["looks", "--extend"]],
         "estimate_errors": [["looks"]],
+        "evaluate": [["eyes", "looks", "1.0", "--split", "train"], ["eyes", "looks", "1.0", "--labels", "given"]],
+        "export_labels": [["looks"], ["looks", "--format", "jsonl"]],
+        "export_verdicts": [["looks"], ["looks", "--format", "jsonl"]],
         "export_release": [["looks", "1.0", str(folder / "out")]],
         "find_issues": [["looks", "--model", "eyes"]],
         "import_images": [
             [str(secret.folder), "--dataset", "looks", "--taxonomy", "five", "--labels", str(folder / "labels.csv")]
         ],
+        "import_predictions": [["looks", str(folder / "said.json"), "--model", "other", "--taxonomy", "five"]],
+        "import_verdicts": [["looks", str(folder / "golden.csv"), "--reviewer", "teammate"]],
+        "loop": [["looks"]],
         "list_issues": [["looks"], ["looks", "--format", "jsonl", "--order", "queue"]],
         "order_queue": [["looks", "label_quality"]],
+        "promote": [["eyes", "looks"]],
         "purge_escalations": [[]],
         "rerank": [["looks"]],
+        "rollback": [["looks"]],
         "score": [["looks"]],
         "set_policy": [["looks", "--model", "eyes", "--safe", "safe", "--adult", "adult"]],
         "show_policy": [["looks"]],
         "set_golden": [["looks", str(folder / "golden.csv")]],
         "sign_in_link": [["teammate"]],
+        "train": [
+            ["looks", "1.0", "--recipe", "quick_head", "--weights", "eyes"],
+            ["looks", "1.0", "--recipe", "none"],
+        ],
     }
 
 
@@ -445,6 +460,7 @@ def test_no_command_shows_it_or_opens_it(
     listed = "".join(f"{one.path},neutral\n" for one in others)
     (folder / "labels.csv").write_text(f"path,label\n{PATH},neutral\n{listed}")
     (folder / "golden.csv").write_text(f"path,label\n{listed}")
+    (folder / "said.json").write_text(json.dumps({one.path: {"neutral": 1} for one in others}))
     own = {name for name, app in get_commands().items() if app == "labeling"}
     asked = calls(secret, folder)
     assert own == set(asked) | set(NO_IMAGES), "say in this test how a new command is called, or why it shows no image"
@@ -459,7 +475,9 @@ def test_no_command_shows_it_or_opens_it(
     assert shown == {}
     assert opened & {str(secret.file), str(secret.thumbnail)} == set()
     written = [
-        path for path in folder.rglob("*") if (path.is_file() and path.suffix != ".csv") or path.parent.name == "out"
+        path
+        for path in folder.rglob("*")
+        if (path.is_file() and path.suffix not in {".csv", ".json"}) or path.parent.name == "out"
     ]
     assert any(path.name == "winnow.json" for path in written)
     assert {str(path) for path in written if path.is_file() and secret.shown_in(path.read_bytes())} == set()

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from labeling.actions.datasets import find_dataset
-from labeling.management.base import WinnowCommand
+from labeling.management.base import WinnowCommand, class_pair
 from labeling.pipeline.finding import (
     ADJUSTABLE,
     DEFAULT_METHOD,
@@ -16,13 +16,6 @@ from labeling.pipeline.finding import (
     find_issues,
 )
 from labeling.pipeline.quality_limits import NAMES, change_quality_limits
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip() or not value.strip():
-        raise ArgumentTypeError(f"expected MODEL_CLASS=CLASS, received {text!r}")
-    return name.strip(), value.strip()
 
 
 def _limit(text: str) -> tuple[str, float]:
@@ -45,7 +38,7 @@ class Command(WinnowCommand):
             "--model",
             action="append",
             default=[],
-            help="A model whose embeddings are used; several may be named. The starter model when left out.",
+            help="A model whose embeddings are used; several may be named. The dataset's current one when left out.",
         )
         parser.add_argument(
             "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"Label quality score (default {DEFAULT_METHOD})."
@@ -54,7 +47,7 @@ class Command(WinnowCommand):
         parser.add_argument(
             "--map",
             action="append",
-            type=_pair,
+            type=class_pair,
             default=[],
             metavar="MODEL_CLASS=CLASS",
             help="What a class of the model means in the dataset, where names, aliases and groups do not tell.",

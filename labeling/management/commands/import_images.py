@@ -38,7 +38,11 @@ class Command(WinnowCommand):
         parser.add_argument("source", type=Path, help="A folder ([SPLIT/]CLASS/FILE), or a .csv or .jsonl manifest.")
         parser.add_argument("--dataset", required=True, help="The dataset's slug; made when it is new.")
         parser.add_argument("--taxonomy", required=True, help="binary, five, seven, or a .toml or .json file.")
-        parser.add_argument("--labels", type=Path, help="A manifest path,label[,split,source] with paths in SOURCE.")
+        parser.add_argument(
+            "--labels",
+            type=Path,
+            help="A manifest path,label[,split,source] with paths in SOURCE, or Label Studio's JSON.",
+        )
         parser.add_argument(
             "--map",
             action="append",

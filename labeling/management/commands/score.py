@@ -15,7 +15,7 @@ class Command(WinnowCommand):
 
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dataset")
-        parser.add_argument("--model", help="A registered model; the starter model when left out.")
+        parser.add_argument("--model", help="NAME or NAME@VERSION; the dataset's current model when left out.")
         parser.add_argument("--batch-size", type=whole_number(1, 1024), default=8, help="Images a batch (default 8).")
         parser.add_argument(
             "--engine",
