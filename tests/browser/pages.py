@@ -1,6 +1,7 @@
 """The pages that every walk visits, with what they need filled in from a running demo."""
 
 from tests.browser.site import Site
+from tests.builders import write_class_folders
 
 PAGES = (
     "/",
@@ -20,7 +21,9 @@ PAGES = (
     "/d/demo/policy/",
     "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95",
     "/d/demo/releases/",
-    "/d/demo/releases/1.0..1.1/",
+    "/d/pair/releases/",
+    "/d/pair/releases/1.0..1.1/",
+    "/d/pair/releases/1.0..1.1/?show=added",
     "/d/demo/settings/",
     "/d/demo/programs/",
     "/d/demo/review/",
@@ -32,11 +35,22 @@ PAGES = (
 
 def page_urls(site: Site) -> dict[str, str]:
     """Page → where it is on this site, for the worst image, the last ranking and the busiest pair of the demo."""
+    have_two_releases(site)
     [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
     given, suggested = busiest_pair(site)
     named = {"image": image, "run": run, "given": given, "suggested": suggested}
     return {path: site.base + path.format(**named) for path in PAGES}
+
+
+def have_two_releases(site: Site) -> None:
+    """A small dataset `pair` with the releases 1.0 and 1.1, beside the demo, which other tests count."""
+    if site.rows("SELECT 1 FROM labeling_dataset WHERE slug = 'pair'"):
+        return
+    for counts in ({"train/drawings": 4, "train/neutral": 3, "test/neutral": 2}, {"test/sexy": 2}):
+        folder = write_class_folders(site.home / "pair", counts, first_seed=10 * len(counts))
+        site.command("import_images", str(folder), "--dataset", "pair", "--taxonomy", "five")
+        site.command("cut_release", "pair")
 
 
 def busiest_pair(site: Site) -> tuple[str, str]:

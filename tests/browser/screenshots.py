@@ -55,6 +55,7 @@ PAGES = {
     "policy": "/d/demo/policy/",
     "policy-promise": "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95#evidence",
     "releases": "/d/demo/releases/",
+    "release-diff": "/d/demo/releases/1.0..1.1/",
     "team": "/d/demo/team/",
     "adjudicate": "/d/demo/adjudicate/",
     "programs": "/d/demo/programs/",
@@ -129,6 +130,7 @@ def prepare(site: Site, browser: Browser) -> None:
                 page.keyboard.press("u")
                 expect(page.locator("#save-state")).to_contain_text("second person")
                 leave(page, site)
+                site.command("cut_release", "demo", "--leave-out-conflicts", "--note", "With what Mira corrected.")
             else:
                 cut_and_export(page, site)
 
