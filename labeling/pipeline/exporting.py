@@ -24,6 +24,7 @@ from labeling.exporters.writing import Format, holds_any, write_export
 from labeling.exporters.zips import Weight, ZipTarget, zip_size, zipped
 from labeling.importers.paths import unescape
 from labeling.models import SPLITS, Dataset, Person, Quarantine, Release, ReleaseEntry, Run, RunKind, TaxonomyClass
+from labeling.queries.counts import KEEPER
 from labeling.queries.escalations import is_quarantined
 from labeling.taxonomies import BUILT_IN, ClassSpec, load_taxonomy
 from labeling.taxonomies.class_maps import map_classes
@@ -253,7 +254,7 @@ def zip_release(release: Release, export_format: str, *, label_map: LabelMap | N
         raise WrongUsage(f"A download is one of {', '.join(DOWNLOADS)}, but received {export_format!r}.")
     export = FORMATS[export_format](head_of(release, label_map), ZipTarget(), Options())
     withheld = list(_withheld(release, label_map))
-    size = zip_size(export.head, _weigh(release, len(withheld)), with_images=export.by_file)
+    size = zip_size(export.head, _weigh(release, withheld), with_images=export.by_file)
     # Looked at image by image: a slow line may take hours between the page of rows and its last image.
     rows = (row for row in _rows(release, label_map) if not is_quarantined(row.sha256))
     steps = write_export(export, rows, withheld=lambda: list(_withheld(release, label_map)))
@@ -263,18 +264,25 @@ def zip_release(release: Release, export_format: str, *, label_map: LabelMap | N
     )
 
 
-def _weigh(release: Release, withheld: int) -> Weight:
+def _weigh(release: Release, withheld: Sequence[ExportRow]) -> Weight:
+    """What a release without these images weighs; it never changes, so what took long to add up is kept for a while."""
+    key = ("weight", release.pk, tuple(row.sha256 for row in withheld))
+    found = KEEPER.counted(key, lambda: _sums(release)).value
+    longest = Person.objects.aggregate(longest=Coalesce(Max(Length("username")), 0))["longest"]
+    model_bytes = len(_model_of(release).encode())
+    return Weight(**found, longest_name=4 * longest, model_bytes=model_bytes, withheld=len(withheld))
+
+
+def _sums(release: Release) -> dict[str, int]:
     marks = [Length("path") - Length(Replace("path", Value(mark))) for mark in ('"', "\\")]
     # By way of the images: their rows lie in the order in which this reads them, those of the entries do not.
     of_release = Exists(release.entries.filter(image=OuterRef("pk")))
-    found = release.dataset.images.filter(of_release).aggregate(
+    return release.dataset.images.filter(of_release).aggregate(
         images=Count("pk"),
         image_bytes=Coalesce(Sum("byte_size"), 0),
         path_bytes=Coalesce(Sum(_Octets("path")), 0),
         path_marks=Coalesce(Sum(marks[0] + marks[1]), 0),
     )
-    longest = Person.objects.aggregate(longest=Coalesce(Max(Length("username")), 0))["longest"]
-    return Weight(**found, longest_name=4 * longest, model_bytes=len(_model_of(release).encode()), withheld=withheld)
 
 
 class _Octets(Func):
