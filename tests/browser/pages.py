@@ -1,8 +1,7 @@
 """The pages that every walk visits, with what they need filled in from a running demo."""
 
-import json
-
 from tests.browser.site import Site
+from tests.builders import write_class_folders
 
 PAGES = (
     "/",
@@ -30,7 +29,9 @@ PAGES = (
     "/d/demo/releases/{release}/train/",
     "/d/demo/models/",
     "/d/demo/models/{model}/",
-    "/d/demo/releases/1.0..1.1/",
+    "/d/pair/releases/",
+    "/d/pair/releases/1.0..1.1/",
+    "/d/pair/releases/1.0..1.1/?show=added",
     "/d/demo/settings/",
     "/d/demo/programs/",
     "/d/demo/review/",
@@ -42,8 +43,8 @@ PAGES = (
 
 def page_urls(site: Site) -> dict[str, str]:
     """Page → where it is on this site, for the worst image, the last ranking and the busiest pair of the demo."""
-    if not site.rows("SELECT id FROM labeling_evaluation"):
-        release_twice(site)
+    have_an_evaluation(site)
+    have_two_releases(site)
     [(evaluation,)] = site.rows("SELECT id FROM labeling_evaluation ORDER BY id LIMIT 1")
     [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
@@ -55,18 +56,22 @@ def page_urls(site: Site) -> dict[str, str]:
     return {path: site.base + path.format(**named) for path in PAGES}
 
 
-def release_twice(site: Site) -> None:
-    """Two releases that differ in the label of the image that is looked at last, and the starter model's evaluation."""
-    [(path,)] = site.rows(
-        "SELECT path FROM labeling_image i JOIN labeling_reviewitem r ON r.image_id = i.id "
-        "ORDER BY priority DESC LIMIT 1"
-    )
-    verdicts = site.home / "verdicts.jsonl"
-    verdicts.write_text(json.dumps({"path": path, "label": "sexy"}))
-    site.command("cut_release", "demo", "--leave-out-conflicts")
-    site.command("import_verdicts", "demo", str(verdicts), "--reviewer", "admin")
-    site.command("cut_release", "demo", "--leave-out-conflicts")
-    site.command("evaluate", "nsfwjs-mobilenet-v2", "demo", "1.0")
+def have_an_evaluation(site: Site) -> None:
+    """A release of the demo, and what the starter model is worth on its test images."""
+    if not site.rows("SELECT 1 FROM labeling_release r JOIN labeling_dataset d ON d.id = r.dataset_id AND d.slug = 'demo'"):
+        site.command("cut_release", "demo", "--leave-out-conflicts")
+    if not site.rows("SELECT 1 FROM labeling_evaluation"):
+        site.command("evaluate", "nsfwjs-mobilenet-v2", "demo", "1.0")
+
+
+def have_two_releases(site: Site) -> None:
+    """A small dataset `pair` with the releases 1.0 and 1.1, beside the demo, which other tests count."""
+    if site.rows("SELECT 1 FROM labeling_dataset WHERE slug = 'pair'"):
+        return
+    for counts in ({"train/drawings": 4, "train/neutral": 3, "test/neutral": 2}, {"test/sexy": 2}):
+        folder = write_class_folders(site.home / "pair", counts, first_seed=10 * len(counts))
+        site.command("import_images", str(folder), "--dataset", "pair", "--taxonomy", "five")
+        site.command("cut_release", "pair")
 
 
 def busiest_pair(site: Site) -> tuple[str, str]:
