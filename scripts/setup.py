@@ -84,6 +84,8 @@ def install() -> None:
         say("creating .venv with Python {}.{}.{}".format(*sys.version_info[:3]))
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
     command = [str(VENV_PYTHON), "-m", "pip", "install", "--require-hashes", "--only-binary=:all:"]
+    # Plain Python of mlcroissant's that was never published as a wheel.
+    command += ["--no-binary=jsonpath-rw"]
     command += ["--disable-pip-version-check", "--no-input", "-qq"]
     for lock in LOCKS:
         command += ["--requirement", str(lock)]

@@ -58,7 +58,9 @@ def page_urls(site: Site) -> dict[str, str]:
 
 def have_an_evaluation(site: Site) -> None:
     """A release of the demo, and what the starter model is worth on its test images."""
-    if not site.rows("SELECT 1 FROM labeling_release r JOIN labeling_dataset d ON d.id = r.dataset_id AND d.slug = 'demo'"):
+    if not site.rows(
+        "SELECT 1 FROM labeling_release r JOIN labeling_dataset d ON d.id = r.dataset_id AND d.slug = 'demo'"
+    ):
         site.command("cut_release", "demo", "--leave-out-conflicts")
     if not site.rows("SELECT 1 FROM labeling_evaluation"):
         site.command("evaluate", "nsfwjs-mobilenet-v2", "demo", "1.0")

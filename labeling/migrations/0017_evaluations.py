@@ -22,7 +22,7 @@ def let_go(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labeling", "0016_b_training"),
+        ("labeling", "0016_training"),
     ]
 
     operations = [
