@@ -52,7 +52,7 @@ def manifest_rows() -> list[Row]:
                 for number in range(REPETITIONS):
                     out = str(home.path / f"out-{number}")
                     costs[images].append(home.run("export_release", "big", "1.0", out, "--format", "csv"))
-                    assert costs[images][-1].facts["written"] == costs[images][-1].facts["written"] > images * 0.9
+                    assert costs[images][-1].facts["written"] == images, "expected every image in the manifest"
                 if images == LISTED:
                     first_bytes = [float(second) for second in _in_home(home, "first").split()]
     small, large = (statistics.median(one.peak_megabytes for one in costs[images]) for images in costs)
@@ -226,11 +226,14 @@ def first_byte() -> None:
     from django.test import Client
 
     from labeling.models import Person, Release
+    from labeling.queries.counts import KEEPER
 
     client = Client(SERVER_NAME="localhost")
     client.force_login(Person.objects.get(username="lena"))
     url = f"/d/big/releases/{Release.objects.get().pk}/download/?export_format=folders"
-    for _ in range(REPETITIONS + 1):
+    client.get(url.replace("folders", "csv")).close()  # the process has then imported what it needs
+    for _ in range(REPETITIONS):
+        KEEPER.forget()
         begun = time.perf_counter()
         response = client.get(url)
         assert response.status_code == 200, f"{url} answered {response.status_code}"

@@ -32,7 +32,7 @@ class ClassFolders(Format):
     def write(self, rows: Iterable[ExportRow]) -> Iterator[Outcome]:
         for row in rows:
             place = self.place(row)
-            if self.target.whole(place, row.sha256):
+            if self.target.kept(place, row.sha256):
                 yield row, place
             else:
                 yield row, self._linked(row) if self.options.placing != Placing.COPY else self._copied(row)

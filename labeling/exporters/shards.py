@@ -85,7 +85,7 @@ class Shards(Format):
     def _one(self, name: str, rows: list[ExportRow]) -> Iterator[Outcome]:
         wanted = hashlib.sha256("".join(f"{row.sha256} {row.label}\n" for row in rows).encode()).hexdigest()
         found = self._found(name)
-        if found.get("rows") == wanted and self.target.whole(name, found["sha256"]):
+        if found.get("rows") == wanted and self.target.kept(name, found["sha256"]):
             self.target.checksums[name] = found["sha256"]
             self.shards[name] = len(rows)
             yield from ((row, name) for row in rows)

@@ -31,10 +31,12 @@ class Target(ABC):
     Attributes:
         key: of the export that is written; see `rows.export_key`.
         checksums: sha256 of every file that was written through `open`.
+        goes_on: whether `begin` found what a run that died had left.
     """
 
     def __init__(self, key: str) -> None:
         self.key = key
+        self.goes_on = False
         self.checksums: dict[str, str] = {}
 
     @abstractmethod
@@ -73,6 +75,10 @@ class Target(ABC):
     @abstractmethod
     def whole(self, name: str, sha256: str) -> bool:
         """Whether a file of what is being written is there with these bytes."""
+
+    def kept(self, name: str, sha256: str) -> bool:
+        """Whether a run that died has left this file whole."""
+        return self.goes_on and self.whole(name, sha256)
 
     @abstractmethod
     def put(self, name: str, content: bytes, sha256: str) -> None:
@@ -153,6 +159,7 @@ class FolderTarget(Target):
     def begin(self) -> None:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise self.not_empty()
+        self.goes_on = self.partial.exists()
         self.partial.mkdir(parents=True, exist_ok=True)
 
     def folder(self, name: str) -> None:
@@ -179,7 +186,8 @@ class FolderTarget(Target):
             ExportRefused: the file system cannot link.
         """
         place = self._place(name)
-        place.unlink(missing_ok=True)
+        if self.goes_on:
+            place.unlink(missing_ok=True)
         if placing == Placing.SYMLINK:
             place.symlink_to(source.resolve(strict=True))
             return
@@ -266,6 +274,7 @@ class ObjectStoreTarget(Target):
                 mark = None
             if mark != {"key": self.key}:
                 raise self.not_empty()
+            self.goes_on = True
         self.files.makedirs(self.prefix, exist_ok=True)
         self.files.pipe_file(self._at(_MARK), json.dumps({"key": self.key}).encode())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BigIntegerField, Count, Func, Max, QuerySet, Sum, Value
+from django.db.models import BigIntegerField, Count, Exists, Func, Max, OuterRef, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce, Length, Replace
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -23,7 +23,8 @@ from labeling.exporters.targets import is_address, target_at
 from labeling.exporters.writing import Format, holds_any, write_export
 from labeling.exporters.zips import Weight, ZipTarget, zip_size, zipped
 from labeling.importers.paths import unescape
-from labeling.models import SPLITS, Dataset, Person, Release, ReleaseEntry, Run, RunKind, TaxonomyClass
+from labeling.models import SPLITS, Dataset, Person, Quarantine, Release, ReleaseEntry, Run, RunKind, TaxonomyClass
+from labeling.queries.counts import KEEPER
 from labeling.queries.escalations import is_quarantined
 from labeling.taxonomies import BUILT_IN, ClassSpec, load_taxonomy
 from labeling.taxonomies.class_maps import map_classes
@@ -253,7 +254,7 @@ def zip_release(release: Release, export_format: str, *, label_map: LabelMap | N
         raise WrongUsage(f"A download is one of {', '.join(DOWNLOADS)}, but received {export_format!r}.")
     export = FORMATS[export_format](head_of(release, label_map), ZipTarget(), Options())
     withheld = list(_withheld(release, label_map))
-    size = zip_size(export.head, _weigh(release, len(withheld)), with_images=export.by_file)
+    size = zip_size(export.head, _weigh(release, withheld), with_images=export.by_file)
     # Looked at image by image: a slow line may take hours between the page of rows and its last image.
     rows = (row for row in _rows(release, label_map) if not is_quarantined(row.sha256))
     steps = write_export(export, rows, withheld=lambda: list(_withheld(release, label_map)))
@@ -263,17 +264,25 @@ def zip_release(release: Release, export_format: str, *, label_map: LabelMap | N
     )
 
 
-def _weigh(release: Release, withheld: int) -> Weight:
-    path = "image__path"
-    marks = [Length(path) - Length(Replace(path, Value(mark))) for mark in ('"', "\\")]
-    found = release.entries.aggregate(
+def _weigh(release: Release, withheld: Sequence[ExportRow]) -> Weight:
+    """What a release without these images weighs; it never changes, so what took long to add up is kept for a while."""
+    key = ("weight", release.pk, tuple(row.sha256 for row in withheld))
+    found = KEEPER.counted(key, lambda: _sums(release)).value
+    longest = Person.objects.aggregate(longest=Coalesce(Max(Length("username")), 0))["longest"]
+    model_bytes = len(_model_of(release).encode())
+    return Weight(**found, longest_name=4 * longest, model_bytes=model_bytes, withheld=len(withheld))
+
+
+def _sums(release: Release) -> dict[str, int]:
+    marks = [Length("path") - Length(Replace("path", Value(mark))) for mark in ('"', "\\")]
+    # By way of the images: their rows lie in the order in which this reads them, those of the entries do not.
+    of_release = Exists(release.entries.filter(image=OuterRef("pk")))
+    return release.dataset.images.filter(of_release).aggregate(
         images=Count("pk"),
-        image_bytes=Coalesce(Sum("image__byte_size"), 0),
-        path_bytes=Coalesce(Sum(_Octets(path)), 0),
+        image_bytes=Coalesce(Sum("byte_size"), 0),
+        path_bytes=Coalesce(Sum(_Octets("path")), 0),
         path_marks=Coalesce(Sum(marks[0] + marks[1]), 0),
     )
-    longest = Person.objects.aggregate(longest=Coalesce(Max(Length("username")), 0))["longest"]
-    return Weight(**found, longest_name=4 * longest, model_bytes=len(_model_of(release).encode()), withheld=withheld)
 
 
 class _Octets(Func):
@@ -310,7 +319,7 @@ def head_of(release: Release, label_map: LabelMap | None = None) -> ExportHead:
     """What an export of this release says about itself."""
     taxonomy = release.dataset.taxonomy
     entries = ReleaseEntry.everything.filter(release=release)
-    present = set(entries.values_list("split", flat=True).distinct())
+    present = [split for split in SPLITS if entries.filter(split=split).exists()]
     own = tuple(taxonomy.classes.order_by("index").values_list("name", flat=True))
     return ExportHead(
         dataset=release.dataset.slug,
@@ -319,7 +328,7 @@ def head_of(release: Release, label_map: LabelMap | None = None) -> ExportHead:
         content_hash=release.content_hash,
         taxonomy=str(taxonomy),
         classes=label_map.classes if label_map else own,
-        splits=tuple(split for split in SPLITS if split in present),
+        splits=tuple(present),
         images=entries.count(),
         created_at=release.created_at.isoformat(timespec="seconds"),
         note=release.note,
@@ -352,8 +361,10 @@ def _rows(release: Release, label_map: LabelMap | None = None) -> Generator[Expo
 
 def _withheld(release: Release, label_map: LabelMap | None = None) -> Iterator[ExportRow]:
     """The images of the release that are in quarantine now."""
-    hidden = ReleaseEntry.everything.filter(release=release, image__quarantine__isnull=False)
-    return _rows_of(release, hidden, label_map)
+    hidden = list(Quarantine.objects.filter(image__dataset=release.dataset).values_list("image", flat=True))
+    if not hidden:
+        return iter(())
+    return _rows_of(release, ReleaseEntry.everything.filter(release=release, image__in=hidden), label_map)
 
 
 def _rows_of(

@@ -59,6 +59,7 @@ PAGES = {
     "evaluation": "/d/demo/evaluations/{evaluation}/",
     "loop": "/d/demo/loop/",
     "interchange": "/d/demo/interchange/",
+    "release-diff": "/d/demo/releases/1.0..1.1/",
     "team": "/d/demo/team/",
     "adjudicate": "/d/demo/adjudicate/",
     "programs": "/d/demo/programs/",
@@ -133,6 +134,7 @@ def prepare(site: Site, browser: Browser) -> None:
                 page.keyboard.press("u")
                 expect(page.locator("#save-state")).to_contain_text("second person")
                 leave(page, site)
+                site.command("cut_release", "demo", "--leave-out-conflicts", "--note", "With what Mira corrected.")
             else:
                 cut_and_export(page, site)
 

@@ -105,7 +105,10 @@ def check_export(target: Path, site: Site, decided: list[tuple[int, str]], undon
         manifest = {row["original_path"]: row for row in csv.DictReader(file)}
     paths = dict(site.rows("SELECT id, path FROM labeling_image"))
     current = dict(decided)
-    entries = site.rows("SELECT image_id, split FROM labeling_releaseentry")
+    entries = site.rows(
+        "SELECT image_id, split FROM labeling_releaseentry e JOIN labeling_release r ON r.id = e.release_id "
+        "JOIN labeling_dataset d ON d.id = r.dataset_id WHERE d.slug = 'demo'"
+    )
     assert len(manifest) == len(entries) > 600
     for image, split in entries:
         row = manifest[paths[image]]

@@ -426,6 +426,7 @@ def calls(secret: Secret, folder: Path) -> dict[str, Sequence[Sequence[str]]]:
         "export_labels": [["looks"], ["looks", "--format", "jsonl"]],
         "export_verdicts": [["looks"], ["looks", "--format", "jsonl"]],
         "export_release": [["looks", "1.0", str(folder / "out")]],
+        "diff_releases": [["looks", "1.0", "1.0", "--changes", str(folder / "changes.csv")]],
         "find_issues": [["looks", "--model", "eyes"]],
         "import_images": [
             [str(secret.folder), "--dataset", "looks", "--taxonomy", "five", "--labels", str(folder / "labels.csv")]
