@@ -21,17 +21,17 @@ PAGES = (
     "/d/demo/policy/",
     "/d/demo/policy/?most_adult=0.5&most_safe=2&sure=95",
     "/d/demo/releases/",
-    "/d/demo/evaluations/",
-    "/d/demo/evaluations/{evaluation}/",
-    "/d/demo/evaluations/{evaluation}/?level=class&label={given}&said={given}",
-    "/d/demo/loop/",
-    "/d/demo/interchange/",
-    "/d/demo/releases/{release}/train/",
     "/d/demo/models/",
     "/d/demo/models/{model}/",
     "/d/pair/releases/",
     "/d/pair/releases/1.0..1.1/",
     "/d/pair/releases/1.0..1.1/?show=added",
+    "/d/pair/releases/{release}/train/",
+    "/d/pair/evaluations/",
+    "/d/pair/evaluations/{evaluation}/",
+    "/d/pair/evaluations/{evaluation}/?level=class&label=neutral&said=neutral",
+    "/d/pair/loop/",
+    "/d/pair/interchange/",
     "/d/demo/settings/",
     "/d/demo/programs/",
     "/d/demo/review/",
@@ -43,37 +43,26 @@ PAGES = (
 
 def page_urls(site: Site) -> dict[str, str]:
     """Page → where it is on this site, for the worst image, the last ranking and the busiest pair of the demo."""
-    have_an_evaluation(site)
     have_two_releases(site)
-    [(evaluation,)] = site.rows("SELECT id FROM labeling_evaluation ORDER BY id LIMIT 1")
+    [(evaluation, release)] = site.rows("SELECT id, release_id FROM labeling_evaluation ORDER BY id LIMIT 1")
     [(image,)] = site.rows("SELECT image_id FROM labeling_reviewitem ORDER BY priority LIMIT 1")
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
     [(model,)] = site.rows("SELECT id FROM labeling_modelversion ORDER BY id LIMIT 1")
-    [(release,)] = site.rows("SELECT id FROM labeling_release ORDER BY id LIMIT 1")
     given, suggested = busiest_pair(site)
     named = {"image": image, "run": run, "model": model, "release": release, "evaluation": evaluation}
     named |= {"given": given, "suggested": suggested}
     return {path: site.base + path.format(**named) for path in PAGES}
 
 
-def have_an_evaluation(site: Site) -> None:
-    """A release of the demo, and what the starter model is worth on its test images."""
-    if not site.rows(
-        "SELECT 1 FROM labeling_release r JOIN labeling_dataset d ON d.id = r.dataset_id AND d.slug = 'demo'"
-    ):
-        site.command("cut_release", "demo", "--leave-out-conflicts")
-    if not site.rows("SELECT 1 FROM labeling_evaluation"):
-        site.command("evaluate", "nsfwjs-mobilenet-v2", "demo", "1.0")
-
-
 def have_two_releases(site: Site) -> None:
-    """A small dataset `pair` with the releases 1.0 and 1.1, beside the demo, which other tests count."""
+    """A small dataset `pair` with two releases and an evaluation, beside the demo, which other tests count."""
     if site.rows("SELECT 1 FROM labeling_dataset WHERE slug = 'pair'"):
         return
     for counts in ({"train/drawings": 4, "train/neutral": 3, "test/neutral": 2}, {"test/sexy": 2}):
         folder = write_class_folders(site.home / "pair", counts, first_seed=10 * len(counts))
         site.command("import_images", str(folder), "--dataset", "pair", "--taxonomy", "five")
         site.command("cut_release", "pair")
+    site.command("evaluate", "nsfwjs-mobilenet-v2", "pair", "1.0")
 
 
 def busiest_pair(site: Site) -> tuple[str, str]:
