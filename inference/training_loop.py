@@ -47,7 +47,6 @@ class _State:
     history: list[EpochFigures] = field(default_factory=list)
     batch: int = 0
     sums: _Sums = field(default_factory=_Sums)
-    refused: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -300,10 +299,9 @@ class _Loop:
             facts = json.loads(kept["facts"].tobytes())
             for at, variable in enumerate(self._variables):
                 variable.assign(kept[f"now_{at}"])
-        refused = {int(row): (str(code), str(reason)) for row, code, reason in facts["refused"]}
-        self.course.stream.refused.update(refused)
+        self.course.stream.refused.update({int(row): (code, reason) for row, code, reason in facts["refused"]})
         history = [EpochFigures(**epoch) for epoch in facts["history"]]
-        return _State(history, facts["batch"], _Sums(**facts["sums"]), refused)
+        return _State(history, facts["batch"], _Sums(**facts["sums"]))
 
 
 def _traced_step(scores: Any, trained: list[Any], optimizer: Any, augment: Any, *, one_output: bool) -> Any:

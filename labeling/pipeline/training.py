@@ -80,7 +80,7 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class TrainingPlan:
     """What is settled before anything starts."""
 
     release: Release
@@ -171,15 +171,16 @@ def train(
         queued=queued,
         listener=listener,
     ) as reporter:
-        # A run that died after its model was registered has nothing left to do.
-        made = ModelVersion.objects.filter(trained_by=reporter.run).first()
         try:
-            return made or _train(plan, reporter)
+            model, work = _train(plan, reporter)
         except InferenceError as error:
             raise TrainingRefused(str(error)) from error
+    # Only now: a run that dies between registering and its end finds its answer, and does nothing twice.
+    shutil.rmtree(work, ignore_errors=True)
+    return model
 
 
-def check_training(release: Release, recipe: str, options: TrainOptions) -> _Plan:
+def check_training(release: Release, recipe: str, options: TrainOptions) -> TrainingPlan:
     """Refuse at once what could not end well.
 
     Raises:
@@ -209,7 +210,7 @@ def check_training(release: Release, recipe: str, options: TrainOptions) -> _Pla
             f"Training needs images of two classes or more in train, but {release.dataset.slug} {release.version} has "
             f"{len(learned)}. Cut a release with more of them."
         )
-    plan = _Plan(release, known, options, choices, classes, _origin(known, options.weights))
+    plan = TrainingPlan(release, known, options, choices, classes, _origin(known, options.weights))
     if not plan.name:
         raise WrongUsage(f"A model's name needs letters or digits, but received {options.name!r}.")
     return plan
@@ -231,7 +232,8 @@ def _is_path(weights: str) -> bool:
     return "/" in weights or "\\" in weights or bool(Path(weights).suffix)
 
 
-def _train(plan: _Plan, reporter: RunReporter) -> ModelVersion:
+def _train(plan: TrainingPlan, reporter: RunReporter) -> tuple[ModelVersion, Path]:
+    """The model version, and the folder of the work, which is of no use once the run is done."""
     summary: dict[str, Any] = {
         "dataset": plan.release.dataset.slug,
         "version": plan.release.version,
@@ -251,11 +253,10 @@ def _train(plan: _Plan, reporter: RunReporter) -> ModelVersion:
         "in_quarantine": hidden,
         "notes": [*made.notes, *made.trained.notes],
     }
-    shutil.rmtree(made.trained.folder, ignore_errors=True)
-    return model
+    return model, made.trained.folder
 
 
-def _rows(plan: _Plan) -> list[_Row]:
+def _rows(plan: TrainingPlan) -> list[_Row]:
     """The images of train and validation, ordered by content; of test none is even asked for."""
     index_of = {known.pk: known.index for known in plan.classes}
     entries = plan.release.entries.filter(split__in=("train", "validation")).order_by("sha256")
@@ -267,7 +268,7 @@ def _rows(plan: _Plan) -> list[_Row]:
     ]
 
 
-def _with_backbone(plan: _Plan, reporter: RunReporter, summary: dict[str, Any]) -> _Made:
+def _with_backbone(plan: TrainingPlan, reporter: RunReporter, summary: dict[str, Any]) -> _Made:
     reporter.stage("collecting the images")
     roots = dict(plan.release.dataset.roots.values_list("pk", "path"))
     rows, paths = [], []
@@ -306,7 +307,7 @@ def _with_backbone(plan: _Plan, reporter: RunReporter, summary: dict[str, Any]) 
     )
 
 
-def _start(plan: _Plan) -> tuple[Start, str]:
+def _start(plan: TrainingPlan) -> tuple[Start, str]:
     """Where the weights come from, and their licence."""
     weights = plan.options.weights or IMAGENET
     if plan.origin is not None:
@@ -334,7 +335,7 @@ def _original(model: ModelVersion) -> Original:
     return original_of(folder.sidecar, cache=cache)
 
 
-def _with_head(plan: _Plan, model: ModelVersion, reporter: RunReporter, summary: dict[str, Any]) -> _Made:
+def _with_head(plan: TrainingPlan, model: ModelVersion, reporter: RunReporter, summary: dict[str, Any]) -> _Made:
     reporter.stage("reading the embeddings")
     rows = _rows(plan)
     stored = dict(
@@ -391,7 +392,7 @@ def _keep_head_figures(reporter: RunReporter, head: Head) -> None:
     add_epoch(run=reporter.run, epoch=figures)
 
 
-def _never_learned(plan: _Plan, rows: Sequence[_Row]) -> tuple[str, ...]:
+def _never_learned(plan: TrainingPlan, rows: Sequence[_Row]) -> tuple[str, ...]:
     learned = {row.label for row in rows if not row.validation}
     missing = [known.name for known in plan.classes if known.index not in learned]
     return (f"Classes without an image to learn from, never predicted: {', '.join(missing)}.",) if missing else ()
@@ -424,7 +425,7 @@ def _new_epoch(epoch: EpochFigures) -> NewEpoch:
     return NewEpoch(**asdict(epoch))
 
 
-def _register(plan: _Plan, made: _Made, reporter: RunReporter) -> ModelVersion:
+def _register(plan: TrainingPlan, made: _Made, reporter: RunReporter) -> ModelVersion:
     reporter.stage("compiling and checking")
     folder = convert_and_register(
         Declared(

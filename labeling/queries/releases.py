@@ -8,6 +8,7 @@ from itertools import zip_longest
 from django.db.models import Count
 
 from labeling.models import SPLITS, Dataset, Release, ReleaseEntry, Run, RunKind, RunState, TaxonomyClass
+from labeling.queries.counts import KEEPER
 from labeling.queries.overview import SplitRow
 from labeling.queries.queue import classes_of
 from labeling.queries.runs import RunProgress, progress_of, progress_of_all
@@ -45,15 +46,9 @@ def releases(dataset: Dataset) -> Releases:
     """All releases of the dataset, newest first; at most eight SQL queries."""
     classes = classes_of(dataset)
     found = list(dataset.releases.select_related("created_by").order_by("-major", "-minor"))
-    counted: Counter[tuple[int, str, int]] = Counter()
-    grouped = (
-        ReleaseEntry.objects.filter(release__in=found)
-        .values_list("release", "split", "label")
-        .annotate(entries=Count("pk"))
-        .order_by()
-    )
-    for release, split, label, entries in grouped:
-        counted[release, split, label] = entries
+    # A release never changes; what is in quarantine does, and a count may follow it a little later.
+    key = ("releases", dataset.pk, tuple(release.pk for release in found))
+    counted = KEEPER.counted(key, lambda: _counted(found)).value
     exports = _exports(dataset)
     return Releases(
         tuple(classes),
@@ -91,6 +86,17 @@ def _rows(
     return tuple(
         SplitRow(split, tuple(counted[release.pk, split, known.pk] for known in classes), 0) for split in SPLITS
     )
+
+
+def _counted(found: Sequence[Release]) -> Counter[tuple[int, str, int]]:
+    """(release, split, class) → images."""
+    grouped = (
+        ReleaseEntry.objects.filter(release__in=found)
+        .values_list("release", "split", "label")
+        .annotate(entries=Count("pk"))
+        .order_by()
+    )
+    return Counter({(release, split, label): entries for release, split, label, entries in grouped})
 
 
 def _scarce(

@@ -78,7 +78,8 @@ def diff(request: PersonRequest, slug: str, before: str, after: str) -> HttpResp
     counts = dict(found.counts)
     asked = request.GET.get("show", "")
     kind = asked if asked in counts else next((one for one, images in found.counts if images), RELABELLED)
-    listed = list(changes(*pair, kind, beyond=request.GET.get("after", "")[:64], limit=_CHANGES + 1))
+    beyond = request.GET.get("after", "")[:64]
+    listed = list(changes(*pair, kind, beyond=beyond, limit=_CHANGES + 1)) if counts[kind] else []
     context = {
         "access": access,
         "dataset": access.dataset,
