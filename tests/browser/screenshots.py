@@ -58,6 +58,8 @@ PAGES = {
     "evaluations": "/d/demo/evaluations/",
     "evaluation": "/d/demo/evaluations/{evaluation}/",
     "loop": "/d/demo/loop/",
+    "models": "/d/demo/models/",
+    "train": "/d/demo/releases/{release}/train/",
     "interchange": "/d/demo/interchange/",
     "release-diff": "/d/demo/releases/1.0..1.1/",
     "team": "/d/demo/team/",
@@ -166,7 +168,7 @@ def take_all(site: Site, browser: Browser, out: Path) -> Iterator[Path]:
         REVIEWER,
     )
     [(run,)] = site.rows("SELECT id FROM labeling_run WHERE kind = 'find_issues' ORDER BY id LIMIT 1")
-    [(evaluation,)] = site.rows("SELECT id FROM labeling_evaluation ORDER BY id LIMIT 1")
+    [(evaluation, release)] = site.rows("SELECT id, release_id FROM labeling_evaluation ORDER BY id LIMIT 1")
     truth = true_labels(site)
     for look in LOOKS:
         with visit(browser, look) as page:
@@ -174,7 +176,7 @@ def take_all(site: Site, browser: Browser, out: Path) -> Iterator[Path]:
             yield take(page, out, look, "sign-in")
             sign_in(page, site, "admin")
             for name, path in PAGES.items():
-                page.goto(site.base + path.format(image=image, run=run, evaluation=evaluation))
+                page.goto(site.base + path.format(image=image, run=run, evaluation=evaluation, release=release))
                 page.wait_for_load_state("networkidle")
                 yield take(page, out, look, name, whole=not name.startswith("images"))
             page.goto(f"{site.base}/d/demo/review/grid/")
