@@ -593,6 +593,7 @@ def test_the_arrows_look_back_without_deciding_and_z_takes_back_what_is_looked_a
     desk.page.keyboard.press("1")
     expect(desk.page.locator("#hint")).to_have_text("already decided: Z takes it back, → goes on")
     desk.page.keyboard.press("z")
+    expect(desk.page.locator("#past")).to_be_hidden()  # the same image is on the screen before and after
     desk.wait_until_ready()
     assert desk.image == decided[1]
     desk.wait_until_saved()
