@@ -243,9 +243,9 @@ def _choose(place: str, keys: Sequence[int]) -> str:
 
 def measure() -> None:
     """Print the timings of every page in this process's home as one JSON object."""
-    import reviewer.wsgi  # noqa: F401 - sets up a process as the web server has it
     from django.test import Client
 
+    import reviewer.wsgi  # noqa: F401 - sets up a process as the web server has it
     from labeling.models import Image, Person
 
     client = Client(SERVER_NAME="localhost")
