@@ -27,4 +27,7 @@ CHECKOUT = BASE_DIR
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, as in real life: threads that race for a claim need connections of their own.
     DATABASES["default"]["TEST"] = {"NAME": str(WINNOW_HOME / "test.sqlite3")}
+else:
+    # Who waits for a lock that a forgotten thread holds is told so, and does not wait for ever.
+    DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c lock_timeout=60s"
 TASKS = {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend", "QUEUES": ["default"]}}

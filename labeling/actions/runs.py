@@ -19,6 +19,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from filelock import FileLock, Timeout
 
+from labeling.actions.planner import inform_planner
 from labeling.errors import LabelingError, RunInProgress, RunStopped
 from labeling.importers.paths import MAX_STORED_BYTES
 from labeling.models import Dataset, Person, Run, RunKind, RunRefusal, RunState
@@ -47,6 +48,8 @@ class RunReporter:
 
     def stage(self, name: str, total: int | None = None, done: int = 0) -> None:
         """Begin a stage; `total` is None where it cannot be known."""
+        if name != self.run.stage:
+            inform_planner()
         self.run.stage, self.run.total, self.run.done = name, total, done
         self._write()
 
@@ -160,6 +163,7 @@ def running(
         except Exception as error:
             finish_run(run, RunState.FAILED, error=f"{type(error).__name__}: {error}")
             raise
+        inform_planner()
         finish_run(run, RunState.DONE)
 
 
