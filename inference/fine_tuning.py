@@ -10,7 +10,6 @@ on where it was: behind the last epoch of its fold.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -28,10 +27,10 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from inference.cross_validation import UNLABELLED, Member, OutOfSample, assign_folds, with_prior
-from inference.errors import ArrayRefused, HashMismatch, ImageRefused, InferenceError, MissingTool, ModelRefused
+from inference.errors import ArrayRefused, HashMismatch, ImageRefused, ModelRefused
 from inference.fit_state import write_arrays
 from inference.models import catalogue, npm, tfjs
-from inference.models.child import MISSING, REFUSED, run_module
+from inference.models.child import child_main, run_module, say_facts
 from inference.models.formats import load_model
 from inference.models.loaded import Request
 from inference.models.register import model_path, source_hash
@@ -332,7 +331,7 @@ def _work(folder: Path) -> None:
             seeded = replace(recipe, seed=recipe.seed * 1000 + number)
             lesson = _lesson(images, labels, groups, weights, rows, seeded)
             learner = trainable_network(network, embedding_layer, images.shape[1], len(prior), seeded.seed)
-            train(learner, lesson, seeded, checkpoint, partial(_say_epoch, number), partial(_say, alive=True))
+            train(learner, lesson, seeded, checkpoint, partial(_say_epoch, number), partial(say_facts, alive=True))
             said = predict(learner, images, held_out, mirrored=recipe.augment)
             probabilities = with_prior(said, learned, prior)
         write_arrays(_answer_file(folder, number), {"rows": held_out, "probabilities": probabilities})
@@ -428,7 +427,7 @@ def _prepare_all(out: Path, paths: list[Path], profile: str, side: int) -> list[
                 if picture is None:
                     unread.append(row)
                 file.write((black if picture is None else picture.astype(np.float16)).tobytes())
-            _say(prepared=start + len(chunk), of=len(paths))
+            say_facts(prepared=start + len(chunk), of=len(paths))
         file.flush()
         os.fsync(file.fileno())
     return unread
@@ -452,25 +451,8 @@ def _lesson(
 
 
 def _say_epoch(fold: int, epoch: Epoch) -> None:
-    _say(fold=fold, **asdict(epoch))
-
-
-def _say(**facts: Any) -> None:
-    # Where the parent is gone, this fails, and the child ends.
-    sys.stdout.write(json.dumps(facts) + "\n")
-    sys.stdout.flush()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m inference.fine_tuning", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    try:
-        work(parser.parse_args(arguments).folder)
-    except InferenceError as error:
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
-        return MISSING if isinstance(error, MissingTool) else REFUSED
-    return 0
+    say_facts(fold=fold, **asdict(epoch))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(child_main("inference.fine_tuning", __doc__, work))

@@ -1,6 +1,6 @@
 """Train a model by a recipe: from image files and labels to a folder with a Keras file and whatever else was asked for.
 
-A process of its own (`python -m inference.training FOLDER`) loads TensorFlow and does the work, see `training_child`.
+A process of its own (`python -m inference.training_child FOLDER`) loads TensorFlow and does the work.
 Everything lies in one folder, named after a hash of all that the result depends on: a call that was killed goes on
 where it was, and ends with the very weights that an undisturbed one ends with.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -369,7 +368,7 @@ def _carry_out(
 
 def _run_child(folder: Path, recipe: str, listener: Callable[[str], None]) -> None:
     try:
-        run_module("inference.training", [str(folder)], what=recipe, say=listener, doing="training", gpus=True)
+        run_module("inference.training_child", [str(folder)], what=recipe, say=listener, doing="training", gpus=True)
     except BuildFailed:
         # It was killed, or had no memory or disk left: the next call goes on with what is there.
         raise
@@ -439,9 +438,3 @@ def _fingerprint(request: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -
     for name in sorted(arrays):
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
     return f"{request['recipe']}-{digest.hexdigest()[:16]}"
-
-
-if __name__ == "__main__":
-    from inference.training_child import main
-
-    sys.exit(main())

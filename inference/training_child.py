@@ -5,7 +5,6 @@ Started by `training`; loads TensorFlow. Ends with 2 and a one-line message when
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -18,9 +17,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from inference.errors import InferenceError, MissingTool, ModelRefused
+from inference.errors import ModelRefused
 from inference.fine_tuning import Original, load_network
-from inference.models.child import MISSING, REFUSED
+from inference.models.child import child_main, say_facts
 from inference.picture_stream import PictureStream
 from inference.recipes import RECIPES
 from inference.recipes.artifacts import write_artifacts
@@ -87,7 +86,7 @@ def _trained(folder: Path, request: dict[str, Any], arrays: dict[str, Any]) -> t
     networks = _networks(request, recipe, choices, "mixed_float16" if mixed else "float32")
 
     def refused(row: int, code: str, reason: str) -> None:
-        _say(refused=[row, code, reason])
+        say_facts(refused=[row, code, reason])
 
     stream = PictureStream(request["paths"], request["sha256"], recipe.profile, recipe.side, refused)
     course = Course(
@@ -169,25 +168,12 @@ class _BatchTeller:
 
 
 def _say_epoch(epoch: EpochFigures) -> None:
-    _say(epoch=asdict(epoch))
+    say_facts(epoch=asdict(epoch))
 
 
 def _say_stage(stage: str, done: int = 0, total: int | None = None) -> None:
-    _say(stage=stage, done=done, total=total)
+    say_facts(stage=stage, done=done, total=total)
 
 
-def _say(**facts: Any) -> None:
-    # Where the parent is gone, this fails, and the child ends.
-    sys.stdout.write(json.dumps(facts) + "\n")
-    sys.stdout.flush()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m inference.training", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    try:
-        work(parser.parse_args(arguments).folder)
-    except InferenceError as error:
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
-        return MISSING if isinstance(error, MissingTool) else REFUSED
-    return 0
+if __name__ == "__main__":
+    sys.exit(child_main("inference.training_child", __doc__, work))

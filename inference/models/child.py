@@ -1,7 +1,12 @@
-"""Run a converting module in a process of its own: TensorFlow's memory, and its crashes, stay out of ours."""
+"""Work with TensorFlow in a process of its own: its memory, and its crashes, stay out of ours.
+
+The parent runs a module by `run_module`; a child that works in a folder is that folder's `main`.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import subprocess
 import sys
@@ -9,9 +14,10 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import inference
-from inference.errors import BuildFailed, MissingTool, ModelRefused
+from inference.errors import BuildFailed, InferenceError, MissingTool, ModelRefused
 
 REFUSED = 2
 """Exit code: the model was refused; the last line of stderr says why."""
@@ -75,3 +81,27 @@ def run_module(
         if code == MISSING:
             raise MissingTool(last)
         raise BuildFailed(f"{doing} {what} ended with {code}; it said: {last}")
+
+
+def say_facts(**facts: Any) -> None:
+    """Tell the parent, in a line of JSON; where it is gone, this fails, and the child ends."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def child_main(module: str, about: str | None, work: Callable[[Path], None], arguments: list[str] | None = None) -> int:
+    """Carry out what a work folder asks for; a refusal is one line on stderr and its exit code.
+
+    Args:
+        module, about: the child's own name and docstring, for its help.
+        work: called with the folder.
+        arguments: of the command line, which names the folder.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
+    parser.add_argument("folder", type=Path)
+    try:
+        work(parser.parse_args(arguments).folder)
+    except InferenceError as error:
+        sys.stderr.write(f"{' '.join(str(error).split())}\n")
+        return MISSING if isinstance(error, MissingTool) else REFUSED
+    return 0
