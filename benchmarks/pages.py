@@ -31,6 +31,7 @@ CHECKOUT = Path(__file__).parents[1]
 SMALL, LARGE, SHARED = 10_000, 1_000_000, 100_000
 REPETITIONS = 40
 REVIEWERS, VERDICTS = 16, 50
+ENOUGH_AHEAD = 7
 SUSPECTED = 0.05
 URLS = {
     "queue": "/d/big/review/",
@@ -411,7 +412,10 @@ def _gunicorn() -> Iterator[int]:
 
 
 class _Reviewer:
-    """One person in a thread, who asks as focus mode does; seconds of each verdict and of each refill after it."""
+    """One person in a thread, who asks as focus mode does; seconds of each verdict and of each refill.
+
+    The page asks for more when fewer than seven are in hand, and is told only about those that it does not know.
+    """
 
     def __init__(self, port: int, cookie: str, pause: float) -> None:
         self.port, self.pause = port, pause
@@ -427,19 +431,25 @@ class _Reviewer:
 
     def work(self, wait: float) -> None:
         time.sleep(wait)
-        held, _ = self._post("next", {"decided": []})
+        said, _ = self._post("next", {"decided": []})
+        items = [one["item"] for one in said.get("items", [])]
+        seen: list[int] = []
         for _ in range(VERDICTS):
-            if not held.get("items"):
+            if not items:
                 self.failed += 1
                 return
-            verdict = {"item": held["items"][0]["item"], "key": str(uuid4()), "decision": "keep", "seconds": 2}
-            said, took = self._post("verdicts", {"verdicts": [verdict]})
+            begun = time.perf_counter()
+            verdict = {"item": items[0], "key": str(uuid4()), "decision": "keep", "seconds": 2}
+            seen.append(items.pop(0))
+            said, took = self._post("verdicts", {"verdicts": [verdict], "held": items + seen})
             self.verdicts.append(took)
             if [one["status"] for one in said.get("results", [])] != [200]:
                 self.failed += 1
-            held, refilled = self._post("next", {"decided": []})
-            self.refills.append(refilled)
-            time.sleep(max(0.0, self.pause - took - refilled))
+            if len(items) < ENOUGH_AHEAD:
+                said, took = self._post("next", {"decided": [], "known": items, "held": items + seen})
+                items += [one["item"] for one in said.get("items", []) if one["item"] not in items]
+                self.refills.append(took)
+            time.sleep(max(0.0, self.pause - (time.perf_counter() - begun)))
 
     def _post(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], float]:
         begun = time.perf_counter()

@@ -9,10 +9,14 @@ from django.utils import timezone
 from labeling.models import Dataset, Image, TaxonomyClass, Verdict, VerdictKind
 from labeling.queries.alike import DecidedBefore
 from labeling.queries.queue import QueueProgress, ShownItem
+from reviewer.exposure import Care
 from reviewer.templatetags.winnow import SHAPES, age, day, file_url, thumbnail_url, tone
 
-HOLD = 6
-"""What is shown, and the five after it, whose images the browser loads and decodes meanwhile."""
+HOLD = 10
+"""What is shown, the five after it, whose images the browser loads and decodes meanwhile, and four more.
+
+The page asks again when only the first six are left: one question for four decisions instead of one for each.
+"""
 
 
 def item_facts(dataset: Dataset, shown: ShownItem, *, aged: bool = False) -> dict[str, Any]:
@@ -82,8 +86,14 @@ def label_facts(label: TaxonomyClass) -> dict[str, str]:
     return {"name": label.name, "tone": tone(label), "shape": SHAPES[tone(label)]}
 
 
-def progress_facts(progress: QueueProgress, notice: str = "") -> dict[str, int | str | None]:
-    return {"settled": progress.settled, "total": progress.total, "an_hour": progress.an_hour, "notice": notice}
+def progress_facts(progress: QueueProgress, care: Care) -> dict[str, int | str | bool | None]:
+    return {
+        "settled": progress.settled,
+        "total": progress.total,
+        "an_hour": progress.an_hour,
+        "notice": care.notice,
+        "capped": care.today.reached,
+    }
 
 
 def in_words(saved: Verdict) -> str:

@@ -73,15 +73,15 @@ def in_json(view: JsonView) -> Callable[..., HttpResponse]:
 def next_items(request: PersonRequest, access: DatasetAccess) -> Answer:
     """Renew what this person holds and claim up to `HOLD` items more than those whose verdicts are on their way.
 
-    Body: `decided`, the items of those verdicts, and `held`, those that the page has in hand. Answer: `items` without
-    the decided ones, the one to be shown first; `gone`, those in hand that are no longer there for anybody; `progress`
-    of this part of the queue.
+    Body: `decided`, the items of those verdicts; `known`, those that the page is going to show and need not be told
+    about again; `held`, all that it has in hand. Answer: `items` without the decided ones, the one to be shown first, a
+    known one with its number alone; `gone`, those in hand that are no longer there for anybody; `progress` of this part
+    of the queue.
     """
     body = _body(request)
-    held = _item_numbers(body.get("held", []))
-    there = set(ReviewItem.objects.filter(dataset=access.dataset, pk__in=held).values_list("pk", flat=True))
-    answer = _held(request, access, _item_numbers(body.get("decided", [])))
-    return answer | {"gone": sorted(held - there)}
+    gone = _gone(access, body)
+    decided, known = (_item_numbers(body.get(name, [])) for name in ("decided", "known"))
+    return _held(request, access, decided, known) | {"gone": gone}
 
 
 @require_POST
@@ -90,10 +90,12 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
     """Record a queue of decisions in order; each is answered by itself, and a repeated key by its first result.
 
     Body: `verdicts`, each with `item`, `key` and `decision`: as in `VerdictForm`, `skip`, `escalate` with a `note`, or
-    `undo` with the key `undoes`. Answer: `results` in the same order, each with `key`, `status` (200 saved, 409 the
-    item moved on, 410 it is gone, 422 not understood) and `words` or `why`; `progress`.
+    `undo` with the key `undoes`; `held` as for the next items. Answer: `results` in the same order, each with `key`,
+    `status` (200 saved, 409 the item moved on, 410 it is gone, 422 not understood) and `words` or `why`; `progress`;
+    `gone` as for the next items.
     """
-    sent = _body(request).get("verdicts")
+    body = _body(request)
+    sent = body.get("verdicts")
     if not isinstance(sent, list) or not 0 < len(sent) <= MOST_VERDICTS or not all(isinstance(o, dict) for o in sent):
         raise _Unreadable(f"Expected 1 to {MOST_VERDICTS} verdicts. Reload the page.")
     classes = queue.classes_of(access.dataset)
@@ -121,7 +123,7 @@ def verdicts(request: PersonRequest, access: DatasetAccess) -> Answer:
         keep_skills_fresh(access.dataset)
     filters = QueueFilter.from_query(request.GET.dict())
     progress = queue.progress(access.dataset, request.user, filters)
-    return {"results": results, "progress": progress_facts(progress, care.notice)}
+    return {"results": results, "progress": progress_facts(progress, care), "gone": _gone(access, body)}
 
 
 @require_POST
@@ -161,16 +163,29 @@ def around(request: PersonRequest, access: DatasetAccess, item_id: int, what: st
     return {"title": title, **facts(access.dataset, item)}
 
 
-def _held(request: PersonRequest, access: DatasetAccess, decided: frozenset[int]) -> Answer:
+def _gone(access: DatasetAccess, body: Answer) -> list[int]:
+    """Of the items that the page has in hand those that are no longer there for anybody, as after an escalation."""
+    held = _item_numbers(body.get("held", []))
+    if not held:
+        return []
+    there = ReviewItem.objects.filter(dataset=access.dataset, pk__in=held).values_list("pk", flat=True)
+    return sorted(held.difference(there))
+
+
+def _held(
+    request: PersonRequest, access: DatasetAccess, decided: frozenset[int], known: frozenset[int] = frozenset()
+) -> Answer:
     care = Care(request.user)
     filters = care.apply(QueueFilter.from_query(request.GET.dict()))
     claims = hold_claims(dataset=access.dataset, reviewer=request.user, filters=filters, hold=HOLD, besides=decided)
     open_claims = [claim for claim in claims if claim.item_id not in decided]
-    shown = queue.shown_items(open_claims, queue.classes_of(access.dataset), blind=filters.blind, comfort=care.comfort)
+    new = [claim for claim in open_claims if claim.item_id not in known]
+    shown = queue.shown_items(new, queue.classes_of(access.dataset), blind=filters.blind, comfort=care.comfort)
+    facts = {one["item"]: one for one in held_facts(access.dataset, shown, aged=bool(filters.band))}
     progress = queue.progress(access.dataset, request.user, filters)
     return {
-        "items": held_facts(access.dataset, shown, aged=bool(filters.band)),
-        "progress": progress_facts(progress, care.notice),
+        "items": [facts.get(claim.item_id, {"item": claim.item_id}) for claim in open_claims],
+        "progress": progress_facts(progress, care),
     }
 
 

@@ -11,7 +11,8 @@ import { describe, element, fillAround, fillItem, thumbnail } from "./item_view.
 import { newKey, Outbox, post } from "./outbox.js";
 import { Pictures, Zoom } from "./pictures.js";
 
-const ENOUGH_AHEAD = 6;
+const PREPARED = 6; // what is shown, and the next five
+const ENOUGH_AHEAD = PREPARED + 1;
 const REFILL_RETRY_MS = [300, 600, 1000, 2000, 4000, 8000];
 const FORGOTTEN_AFTER_MS = 5 * 60_000;
 const LOOK_BACK = 200;
@@ -26,6 +27,7 @@ const part = query ? `?${query}` : "";
 
 const pictures = new Pictures();
 const outbox = await Outbox.open(person);
+outbox.inHand = () => inHand();
 let zoom = null;
 let items = []; // held and not decided; the first is on the screen
 const past = []; // {item, key, words, refused} of what was decided here, oldest first
@@ -45,7 +47,7 @@ let asking = null; // the item whose escalation is to be confirmed
 
 function present() {
   const item = lookingAt?.item ?? items[0] ?? null;
-  pictures.prepare(items.slice(0, ENOUGH_AHEAD));
+  pictures.prepare(items.slice(0, PREPARED));
   if (item !== onScreen || !item) closePanel("around");
   if (asking && asking !== item) stopAsking();
   onScreen = item;
@@ -138,6 +140,8 @@ let refilling = null;
 let refillAgain = false;
 let refillFailures = 0;
 let refillTimer = 0;
+let doubted = "";
+let capped = false; // this person has seen as many sensitive images today as they want to
 let heardAt = performance.now();
 
 const stillOnTheWay = () => [
@@ -147,13 +151,15 @@ const stillOnTheWay = () => [
   ]),
 ];
 
-function refill({ fresh = false } = {}) {
+// `doubt`: what in hand is not held any more is dropped by the answer: "all", or only what is "ahead" of the screen.
+function refill({ doubt = "" } = {}) {
+  doubted ||= doubt;
   if (refilling) {
     refillAgain = true;
     return refilling;
   }
   clearTimeout(refillTimer);
-  refilling = fetchItems(fresh).finally(() => {
+  refilling = fetchItems().finally(() => {
     refilling = null;
     if (refillAgain) {
       refillAgain = false;
@@ -163,14 +169,18 @@ function refill({ fresh = false } = {}) {
   return refilling;
 }
 
-async function fetchItems(fresh) {
+async function fetchItems() {
   const askedAt = ++clock;
-  const { status, body } = await post(focusPart.dataset.next, person, { decided: stillOnTheWay(), held: inHand() });
+  const doubt = doubted;
+  const known = items.map(({ item }) => item);
+  const asked = { decided: stillOnTheWay(), known, held: inHand() };
+  const { status, body } = await post(focusPart.dataset.next, person, asked);
   if (status === 200) {
     refillFailures = 0;
     heardAt = performance.now();
+    if (doubted === doubt) doubted = "";
     become("idle");
-    return take(body, askedAt, fresh);
+    return take(body, askedAt, doubt);
   }
   if (status === 401 || (status === 403 && !body?.why)) become("signed-out", body?.why);
   else if (status === 403 || status === 410) return become("gone", body.why);
@@ -188,21 +198,22 @@ function letGo(gone) {
   if (lookingAt && gone.has(lookingAt.item.item)) lookingAt = null;
 }
 
-function take({ items: offered, progress, gone = [] }, askedAt, fresh) {
+function take({ items: offered, progress, gone = [] }, askedAt, doubt = "") {
   tally(progress);
   if (gone.length) letGo(new Set(gone));
   const open = offered.filter(({ item }) => !decided.has(item) || (decided.get(item) ?? Infinity) < askedAt);
   for (const { item } of open) decided.delete(item);
-  if (fresh) {
-    // After a long pause others may have taken what was held.
-    const reopening = new Set(outbox.waiting.filter((entry) => entry.decision === "undo").map((entry) => entry.item));
-    items = items.filter((held) => reopening.has(held.item) || open.some((one) => one.item === held.item));
+  if (doubt) {
+    const stays = new Set(outbox.waiting.filter((entry) => entry.decision === "undo").map((entry) => entry.item));
+    if (doubt === "ahead" && onScreen) stays.add(onScreen.item);
+    items = items.filter((held) => stays.has(held.item) || open.some((one) => one.item === held.item));
   }
   const known = new Set(items.map((held) => held.item));
-  items.push(...open.filter((one) => !known.has(one.item)));
-  if (lookingAt) pictures.prepare(items.slice(0, ENOUGH_AHEAD));
+  // One without a picture was in hand when this was asked for, and is not any more: the next answer tells about it.
+  items.push(...open.filter((one) => !known.has(one.item) && one.src));
+  if (lookingAt) pictures.prepare(items.slice(0, PREPARED));
   else if (items[0] !== onScreen) present();
-  else pictures.prepare(items.slice(0, ENOUGH_AHEAD));
+  else pictures.prepare(items.slice(0, PREPARED));
   if (items.length || offered.length) return;
   if (outbox.pending) tellWaiting(); // an answer to one of them may bring more
   else if (!holding && byId("picture")) end();
@@ -457,7 +468,13 @@ outbox.addEventListener("answered", ({ detail: { entry, result } }) => {
   if (items.length < ENOUGH_AHEAD) refill();
 });
 
-outbox.addEventListener("progress", ({ detail }) => detail.url === focusPart.dataset.verdicts && tally(detail.progress));
+outbox.addEventListener("progress", ({ detail }) => {
+  if (detail.url !== focusPart.dataset.verdicts) return;
+  tally(detail.progress);
+  if (!detail.gone.length) return;
+  letGo(new Set(detail.gone));
+  if (!lookingAt && items[0] !== onScreen) present();
+});
 
 // Another tab of this person has the same images in hand.
 outbox.addEventListener("decided", ({ detail }) => {
@@ -524,6 +541,9 @@ function hint(why) {
 
 function tally(progress) {
   if (!progress) return;
+  // What is left in hand was fetched before the limit was reached.
+  if (progress.capped && !capped) refill({ doubt: "ahead" });
+  capped = progress.capped;
   byId("wellness").textContent = progress.notice;
   byId("wellness").hidden = !progress.notice;
   const number = (value) => value.toLocaleString("en");
@@ -600,7 +620,9 @@ function retry() {
 
 window.addEventListener("online", retry);
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && byId("picture")) refill({ fresh: performance.now() - heardAt > FORGOTTEN_AFTER_MS });
+  if (document.hidden || !byId("picture")) return;
+  // After a long pause others may have taken what was held.
+  refill({ doubt: performance.now() - heardAt > FORGOTTEN_AFTER_MS ? "all" : "" });
 });
 window.addEventListener("focus", () => feed === "signed-out" && retry());
 window.addEventListener("beforeunload", (event) => {

@@ -174,7 +174,7 @@ class Memory {
 // ---- the outbox ---------------------------------------------------------------------------------------------
 
 // Events: "change" (counts or state), "answered" (detail: {entry, result}), "decided" (detail: item, in another tab),
-// "progress" (detail: the server's count).
+// "progress" (detail: the server's count, and what is gone of what the page has in hand).
 export class Outbox extends EventTarget {
   #person;
   #shelf;
@@ -184,6 +184,7 @@ export class Outbox extends EventTarget {
   #failures = 0;
   #adding = 0;
   lasting = true; // whether what waits outlives this tab
+  inHand = () => []; // the items that this page shows, has shown or is going to show
   waiting = [];
   refused = [];
   state = "idle"; // idle, sending, offline, failing, signed-out
@@ -285,7 +286,7 @@ export class Outbox extends EventTarget {
     const batch = await this.#shelf.markTried(other < 0 ? first : first.slice(0, other));
     if (!batch.length) return 0;
     if (this.state === "idle") this.#become("sending");
-    const { status, body } = await post(url, this.#person, { verdicts: batch.map(asSent) });
+    const { status, body } = await post(url, this.#person, { verdicts: batch.map(asSent), held: this.inHand() });
     if (status === 200 && Array.isArray(body.results)) return this.#settle(batch, body);
     const why = body?.why ?? "";
     // 403 without words is Django's own: the token of a session that is over.
@@ -321,7 +322,7 @@ export class Outbox extends EventTarget {
     this.#failures = 0;
     await this.#refresh();
     this.#become(this.waiting.length ? "sending" : "idle");
-    const news = { kind: "answered", answered, progress: body.progress ?? null, url: batch[0].url };
+    const news = { kind: "answered", answered, progress: body.progress ?? null, gone: body.gone ?? [], url: batch[0].url };
     this.#tell(news);
     this.#pass(news);
     return answered.length ? 0 : RETRY_MS[2];

@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from playwright.sync_api import Error as PlaywrightError
 
+from reviewer.focus_items import HOLD
 from tests.browser.site import Site, environment, free_port
 from tests.starter import CHECKOUT
 
@@ -42,7 +43,7 @@ harm_rank = 2
 ANNOTATORS = (
     *("dora", "nora", "hanna", "shirin", "mona", "rosa", "lena", "hilda", "olga", "lotte", "salma", "blanca"),
     *("petra", "paula", "ella", "erna", "anton", "ida", "irma", "ute", "ursula", "vera", "tilda", "zora", "nina"),
-    *("rita", "karla", "sanna", "runa"),
+    *("rita", "karla", "sanna", "runa", "carla"),
 )
 LOST_REQUEST = ("Failed to load resource", "htmx:", "Response Status Error Code 502")
 OUTSIDER = "otto"
@@ -324,7 +325,7 @@ def test_the_help_opens_and_closes_and_escape_gives_the_images_back(sit: Sit, we
         expect(help_panel).to_be_visible()
         desk.page.keyboard.press(closing)
         expect(help_panel).to_be_hidden()
-    assert len(desk.claims()) == 6
+    assert len(desk.claims()) == HOLD
 
     desk.page.keyboard.press("Escape")
     expect(desk.page.get_by_role("heading", name="Given against suggested")).to_be_visible()
@@ -789,16 +790,36 @@ def test_two_people_are_never_shown_the_same_image(sit: Sit) -> None:
     desks = [sit("petra"), sit("paula")]
     for desk in desks:
         desk.open()
-    for _ in range(3):
+    enough = HOLD + 4
+    for _ in range(4):
         for desk in desks:
             desk.press("k")
     deadline = time.monotonic() + 30
     one, other = set[int](), set[int]()
-    while not len(one) == len(other) == 9 and time.monotonic() < deadline:
-        desks[0].page.wait_for_timeout(100)  # what was decided last is on its way, and makes room for one more
+    while not len(one) == len(other) == enough and time.monotonic() < deadline:
+        desks[0].page.wait_for_timeout(100)  # what was decided last is on its way, and makes room for more
         one, other = (set(desk.shown_images()) | desk.claims() for desk in desks)
-    assert len(one) == len(other) == 9
+    assert len(one) == len(other) == enough
     assert one.isdisjoint(other)
+
+
+def test_past_the_daily_limit_only_the_image_on_the_screen_is_left_of_what_was_in_hand(
+    sit: Sit, weather: Weather
+) -> None:
+    wish = "from labeling.actions.wellness import Wishes, set_comfort; from labeling.models import Person; "
+    wish += "set_comfort(person=Person.objects.get(username='carla'), wishes=Wishes(daily_cap=1))"
+    weather.site.command("shell", "--no-imports", "-c", wish)
+    desk = sit("carla")
+    desk.open(given="stormy", suggested="")
+    assert len(desk.claims()) == HOLD
+    first = desk.press("k")
+    second = desk.image
+    expect(desk.page.locator("#wellness")).to_contain_text("which is your limit")
+    desk.page.wait_for_load_state("networkidle")
+    assert desk.image == second
+    desk.page.keyboard.press("k")
+    expect(desk.page.locator("#shown")).to_have_count(0)
+    assert [image for image, _, _ in desk.verdicts()] == [first, second]
 
 
 def test_a_verdict_after_the_hold_ran_out_is_refused_in_words_and_the_work_goes_on(sit: Sit, weather: Weather) -> None:

@@ -28,7 +28,7 @@ from labeling.models import (
     Verdict,
 )
 from tests.reviewer.conftest import first_claim, text
-from tests.reviewer.test_focus import NEXT, ask, entry, held, send
+from tests.reviewer.test_focus import NEXT, VERDICTS, ask, entry, held, send
 
 
 def authorised(name: str) -> Person:
@@ -91,6 +91,9 @@ def test_whoever_has_it_in_hand_is_told_to_let_it_go(pictures: Dataset, as_teamm
     answer = ask(as_teammate, NEXT, {"decided": [], "held": [one["item"] for one in mine]}).json()
 
     assert answer["gone"] == [mine[1]["item"]]
+    decided = {"verdicts": [{"item": mine[0]["item"], "decision": "keep", "key": str(uuid4())}]}
+    answer = ask(as_teammate, VERDICTS, decided | {"held": [one["item"] for one in mine]}).json()
+    assert (answer["results"][0]["status"], answer["gone"]) == (200, [mine[1]["item"]])
     [refused] = send(as_teammate, {"item": mine[1]["item"], "decision": "keep", "key": str(uuid4())})
     assert refused["status"] == 410
     assert "no longer in the queue" in refused["why"]

@@ -29,6 +29,7 @@ from labeling.models import (
 from labeling.pipeline.auditing import draw_audit
 from labeling.pipeline.embeddings import EmbeddingFile
 from labeling.pipeline.nearest import extend_sketch
+from reviewer.focus_items import HOLD
 from reviewer.views.focus import MOST_VERDICTS
 from tests.builders import add_images, make_dataset, rank_images
 from tests.reviewer.conftest import first_claim, text
@@ -56,12 +57,12 @@ def held(client: Client, url: str = NEXT, decided: list[int] | None = None) -> l
     return items
 
 
-def test_it_holds_what_is_shown_and_five_more(pictures: Dataset, teammate: Person, as_teammate: Client) -> None:
+def test_it_holds_what_is_shown_and_some_more(pictures: Dataset, teammate: Person, as_teammate: Client) -> None:
     items = held(as_teammate)
 
-    worst = list(ReviewItem.objects.order_by("priority").values_list("pk", flat=True)[:6])
+    worst = list(ReviewItem.objects.order_by("priority").values_list("pk", flat=True)[:HOLD])
     assert [item["item"] for item in items] == worst
-    assert Claim.objects.filter(reviewer=teammate).count() == 6
+    assert Claim.objects.filter(reviewer=teammate).count() == HOLD
     first = ReviewItem.objects.get(pk=worst[0])
     assert items[0]["src"].startswith(f"/d/looks/images/{first.image_id}/file?v=")
     assert (items[0]["given"]["name"], items[0]["suggested"]["name"]) == ("drawings", "hentai")
@@ -77,6 +78,12 @@ def test_asking_again_renews_the_leases(as_teammate: Client) -> None:
     assert all(claim.lease_expires_at > timezone.now() + timedelta(seconds=60) for claim in Claim.objects.all())
 
 
+@pytest.fixture
+def six_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reviewer.views.focus.HOLD", 6)
+
+
+@pytest.mark.usefixtures("six_at_once")
 def test_items_whose_verdicts_are_on_their_way_stay_held_and_make_room_for_others(as_teammate: Client) -> None:
     first, second = (item["item"] for item in held(as_teammate)[:2])
 
@@ -87,12 +94,24 @@ def test_items_whose_verdicts_are_on_their_way_stay_held_and_make_room_for_other
     assert Claim.objects.count() == 8
 
 
+@pytest.mark.usefixtures("six_at_once")
+def test_what_the_page_knows_is_not_told_again(as_teammate: Client) -> None:
+    first, second, third, *_ = (item["item"] for item in held(as_teammate))
+    asked = {"decided": [first], "known": [second, third]}
+
+    items = ask(as_teammate, NEXT, asked).json()["items"]
+
+    assert items[:2] == [{"item": second}, {"item": third}]
+    assert len(items) == 6
+    assert all(item["src"] and item["given"] for item in items[2:])
+
+
 def test_the_next_items_cost_a_constant_number_of_queries(
     as_teammate: Client, django_assert_max_num_queries: Any
 ) -> None:
     held(as_teammate)
     with django_assert_max_num_queries(26):
-        assert len(held(as_teammate)) == 6
+        assert len(held(as_teammate)) == HOLD
 
 
 def test_a_queue_of_decisions_is_carried_out_in_order(pictures: Dataset, as_teammate: Client) -> None:
@@ -309,7 +328,7 @@ def audited(pictures: Dataset) -> Dataset:
 def test_a_blind_item_comes_without_anything_that_tells(audited: Dataset, as_teammate: Client) -> None:
     items = held(as_teammate, NEXT + "?audit=1")
 
-    assert len(items) == 6
+    assert len(items) == HOLD
     for item in items:
         assert item.keys() == {
             *("item", "image", "src", "thumb", "width", "height", "shielded", "second_look", "blind"),

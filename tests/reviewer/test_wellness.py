@@ -12,6 +12,7 @@ from labeling.actions.claims import hold_claims
 from labeling.actions.wellness import Wishes, set_comfort
 from labeling.models import Comfort, Dataset, Exposure, Person, ReviewItem
 from labeling.queue_filter import QueueFilter
+from reviewer.focus_items import HOLD
 from tests.reviewer.conftest import first_claim, text
 
 HTMX = {"HX-Request": "true"}
@@ -80,13 +81,14 @@ def test_after_the_daily_cap_only_harmless_images_are_offered_and_it_is_said(
     harmless.update(suggested_class=neutral)
     set_comfort(person=teammate, wishes=Wishes(daily_cap=1))
     Exposure.objects.create(person=teammate, day="2000-01-01", sensitive_views=50)
-    assert len(_send(as_teammate, "/d/looks/review/next/", {}).json()["items"]) == 6
+    assert len(_send(as_teammate, "/d/looks/review/next/", {}).json()["items"]) == HOLD
     with mock.patch("reviewer.exposure.exposure_today") as today:
         today.return_value = mock.Mock(reached=True, sensitive_views=1)
         answer = _send(as_teammate, "/d/looks/review/next/", {}).json()
         page = text(as_teammate.get("/d/looks/review/", headers=HTMX))
     assert {one["item"] for one in answer["items"]} == set(harmless.values_list("pk", flat=True))
     assert "which is your limit" in answer["progress"]["notice"]
+    assert answer["progress"]["capped"] is True
     assert "which is your limit" in page
 
 
