@@ -463,9 +463,11 @@ outbox.addEventListener("answered", ({ detail: { entry, result } }) => {
       if (!lookingAt) present();
     }
     announce(`Not saved: ${result.why}`);
+    // Whoever took it may have taken what was held with it.
+    doubted ||= "ahead";
   }
   showState();
-  if (items.length < ENOUGH_AHEAD) refill();
+  if (items.length < ENOUGH_AHEAD || doubted) refill();
 });
 
 outbox.addEventListener("progress", ({ detail }) => {

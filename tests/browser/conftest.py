@@ -4,11 +4,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.site import CHROMIUM, NO_CHROMIUM, Site, environment, launch, running_site
 
 __all__ = ["Site", "environment"]
+
+# How long a page may take on a machine that does other things too; what is there is seen at once.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +37,7 @@ def page(browser: Browser) -> Iterator[Page]:
     """A page of a new, empty profile; an error on its console fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(30_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

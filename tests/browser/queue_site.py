@@ -126,6 +126,15 @@ class QueueSite:
         self._server.wait()
         self._server = None
 
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """While the server is dead."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.start()
+
     def stop(self) -> None:
         if self._server is not None:
             self.kill()
