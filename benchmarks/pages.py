@@ -8,6 +8,7 @@ import argparse
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -62,11 +63,12 @@ DEEP = {
 def run() -> None:
     rows = _rows_of_sizes("")
     rows += _many_rows("")
+    show("Pages", rows)
     url = os.environ.get("WINNOW_BENCH_POSTGRES_URL", "")
-    if url:
-        rows += _rows_of_sizes(url) + _many_rows(url)
-    else:
+    if not url:
         print("WINNOW_BENCH_POSTGRES_URL is not set: the figures on PostgreSQL are left out.")
+        return
+    rows += _rows_of_sizes(url) + _many_rows(url)
     show("Pages", rows)
 
 
@@ -176,7 +178,7 @@ def build(images: int) -> None:
     numbers = (
         f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {images}) "
         if sqlite
-        else f"WITH n(i) AS (SELECT generate_series(1, {images})) "
+        else f"WITH n(i) AS (SELECT generate_series(1::bigint, {images})) "
     )
     # Numbers spread over 0..1 as if at random, the same on every database.
     first, second, third = (f"((n.i * {prime} % 1000003) / 1000003.0)" for prime in (7919, 104729, 15485863))
@@ -365,8 +367,9 @@ def crowd(pause: float = 2.2) -> None:
     with _gunicorn() as port:
         people = [_Reviewer(port, cookie, pause) for cookie in cookies]
         begun = time.perf_counter()
+        everybody = threading.Barrier(REVIEWERS)
         threads = [
-            threading.Thread(target=person.work, args=(pause * place / REVIEWERS,))
+            threading.Thread(target=person.work, args=(pause * place / REVIEWERS, everybody))
             for place, person in enumerate(people)
         ]
         for thread in threads:
@@ -386,7 +389,7 @@ def crowd(pause: float = 2.2) -> None:
         "verdicts": given.count(),
         "doubles": doubles,
         "rate": given.count() / seconds,
-        "pace": f"at one every {pause} s each" if pause else "as fast as answers come",
+        "pace": f"at one every {0.5 * pause:.1f} to {1.5 * pause:.1f} s each" if pause else "as fast as answers come",
     }
     print(json.dumps(facts))
 
@@ -429,11 +432,15 @@ class _Reviewer:
         self.refills: list[float] = []
         self.failed = 0
 
-    def work(self, wait: float) -> None:
-        time.sleep(wait)
+    def work(self, wait: float, everybody: threading.Barrier) -> None:
         said, _ = self._post("next", {"decided": []})
         items = [one["item"] for one in said.get("items", [])]
         seen: list[int] = []
+        # Whoever comes first to a server that has just started waits for it; after that people decide at their own
+        # pace, and not in step.
+        everybody.wait()
+        time.sleep(wait)
+        chance = random.Random(wait)
         for _ in range(VERDICTS):
             if not items:
                 self.failed += 1
@@ -449,7 +456,7 @@ class _Reviewer:
                 said, took = self._post("next", {"decided": [], "known": items, "held": items + seen})
                 items += [one["item"] for one in said.get("items", []) if one["item"] not in items]
                 self.refills.append(took)
-            time.sleep(max(0.0, self.pause - (time.perf_counter() - begun)))
+            time.sleep(max(0.0, self.pause * chance.uniform(0.5, 1.5) - (time.perf_counter() - begun)))
 
     def _post(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], float]:
         begun = time.perf_counter()

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from labeling.actions.wellness import count_view
 from labeling.models import Person, ReviewItem
+from labeling.queries.counts import KEEPER
 from labeling.queries.wellness import (
     ComfortSettings,
     ExposureToday,
@@ -13,6 +14,8 @@ from labeling.queries.wellness import (
     minutes_without_pause,
 )
 from labeling.queue_filter import QueueFilter
+
+_MINUTES_SECONDS = 30.0
 
 
 @dataclass
@@ -55,7 +58,11 @@ class Care:
                 f"You have seen {self.today.sensitive_views:,} sensitive images today, which is your limit. "
                 "Until tomorrow you are offered harmless ones only."
             )
-        minutes = minutes_without_pause(self.person) if self.comfort.break_minutes else 0
-        if self.comfort.break_minutes and minutes >= self.comfort.break_minutes:
+        if not self.comfort.break_minutes:
+            return ""
+        minutes = KEEPER.counted(
+            ("minutes", self.person.pk), lambda: minutes_without_pause(self.person), keep=_MINUTES_SECONDS
+        ).value
+        if minutes >= self.comfort.break_minutes:
             return f"You have worked for {minutes} minutes without a break. Ten minutes away do good."
         return ""

@@ -49,7 +49,8 @@ def standing_decisions(images: QuerySet[Image]) -> list[Verdict]:
 
 
 def decided_before(images: Sequence[Image]) -> dict[int, DecidedBefore]:
-    """Image pk → what people decided on an image of its dataset that is alike, for those with one; one SQL query."""
+    """Image pk → what people decided on an image of its dataset that is alike, for those with one; two SQL queries,
+    or one where nothing is alike, as with most images."""
     if not images:
         return {}
     groups = {image.duplicate_group_id for image in images} - {None}
@@ -57,7 +58,10 @@ def decided_before(images: Sequence[Image]) -> dict[int, DecidedBefore]:
         Q(dataset_id=images[0].dataset_id, sha256__in={image.sha256 for image in images})
         | Q(duplicate_group__in=groups)
     )
-    decisions = standing_decisions(alike)
+    keys = list(alike.values_list("pk", flat=True))
+    if len(keys) <= len(images):
+        return {}
+    decisions = standing_decisions(Image.objects.filter(pk__in=keys))
     found: dict[int, DecidedBefore] = {}
     for image in images:
         of_file = [one for one in decisions if one.image.sha256 == image.sha256 and one.image_id != image.pk]

@@ -44,8 +44,12 @@ class CountKeeper:
         self._kept: dict[Hashable, _Kept] = {}
         self._lock = Lock()
 
-    def counted(self, key: Hashable, count: Callable[[], T]) -> Counted[T]:
-        """`count()`, or what it gave not long ago under this key."""
+    def counted(self, key: Hashable, count: Callable[[], T], *, keep: float = 0.0) -> Counted[T]:
+        """`count()`, or what it gave not long ago under this key.
+
+        Args:
+            keep: for how many seconds it is kept however quick it was, where nobody needs it to the second.
+        """
         begun = self._clock()
         with self._lock:
             kept = self._kept.get(key)
@@ -54,10 +58,11 @@ class CountKeeper:
         value = count()
         now = self._clock()
         with self._lock:
-            if self.keeps and now - begun >= CHEAP_SECONDS:
+            slow = min(KEEP_TIMES * (now - begun), LONGEST) if now - begun >= CHEAP_SECONDS else 0.0
+            if self.keeps and (slow or keep):
                 if len(self._kept) >= _MOST_KEPT:
                     self._kept.clear()
-                self._kept[key] = _Kept(value, now, now + min(KEEP_TIMES * (now - begun), LONGEST))
+                self._kept[key] = _Kept(value, now, now + max(slow, keep))
             else:
                 self._kept.pop(key, None)
         return Counted(value, 0.0)

@@ -30,6 +30,9 @@ from labeling.queue_filter import QueueFilter
 # Digits first; letters that no other action uses for the classes after the tenth.
 CLASS_KEYS = "1234567890acjlmopqrtvwy"
 
+# The pace is that of an hour; it is not looked up after every decision.
+_PACE_SECONDS = 15.0
+
 # Near duplicates whose thumbnails fit beside the image.
 _STRIP = 6
 
@@ -140,7 +143,7 @@ def shown_items(
         .select_related("model_version")
         .order_by("model_version_id")
     }
-    predicted = _predicted_classes(list(predictions.values()))
+    predicted = _predicted_classes(list(predictions.values()), classes)
     represented = _represented([claim.item_id for claim in claims if not (blind or claim.blind)])
     sizes = _group_sizes([claim.item.image for claim in claims])
     before = decided_before([claim.item.image for claim in claims if not (blind or claim.blind)])
@@ -205,7 +208,8 @@ def progress(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> QueueP
 
     counted = KEEPER.counted(("progress", dataset.pk, filters), count)
     settled, total = counted.value["settled"], counted.value["total"]
-    return QueueProgress(settled, total, _pace(dataset, reviewer), counted.age)
+    pace = KEEPER.counted(("pace", dataset.pk, reviewer.pk), lambda: _pace(dataset, reviewer), keep=_PACE_SECONDS)
+    return QueueProgress(settled, total, pace.value, counted.age)
 
 
 def what_is_left(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> WhatIsLeft:
@@ -225,10 +229,14 @@ def what_is_left(dataset: Dataset, reviewer: Person, filters: QueueFilter) -> Wh
     )
 
 
-def _predicted_classes(predictions: Sequence[Prediction]) -> dict[int, TaxonomyClass]:
+def _predicted_classes(predictions: Sequence[Prediction], classes: Sequence[TaxonomyClass]) -> dict[int, TaxonomyClass]:
     """Image pk → the model's winner, in the model's own taxonomy, which may not be the dataset's."""
-    taxonomies = {prediction.model_version.taxonomy_id for prediction in predictions}
-    known = {(label.taxonomy_id, label.index): label for label in TaxonomyClass.objects.filter(taxonomy__in=taxonomies)}
+    others = {prediction.model_version.taxonomy_id for prediction in predictions}
+    others -= {label.taxonomy_id for label in classes}
+    known = {(label.taxonomy_id, label.index): label for label in classes}
+    if others:
+        labels = TaxonomyClass.objects.filter(taxonomy__in=others)
+        known |= {(label.taxonomy_id, label.index): label for label in labels}
     found = {
         prediction.image_id: known.get((prediction.model_version.taxonomy_id, prediction.predicted_index))
         for prediction in predictions

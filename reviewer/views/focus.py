@@ -76,7 +76,7 @@ def next_items(request: PersonRequest, access: DatasetAccess) -> Answer:
     Body: `decided`, the items of those verdicts; `known`, those that the page is going to show and need not be told
     about again; `held`, all that it has in hand. Answer: `items` without the decided ones, the one to be shown first, a
     known one with its number alone; `gone`, those in hand that are no longer there for anybody; `progress` of this part
-    of the queue.
+    of the queue, where nothing is known yet: else the page learns it with each verdict.
     """
     body = _body(request)
     gone = _gone(access, body)
@@ -182,11 +182,10 @@ def _held(
     new = [claim for claim in open_claims if claim.item_id not in known]
     shown = queue.shown_items(new, queue.classes_of(access.dataset), blind=filters.blind, comfort=care.comfort)
     facts = {one["item"]: one for one in held_facts(access.dataset, shown, aged=bool(filters.band))}
-    progress = queue.progress(access.dataset, request.user, filters)
-    return {
-        "items": [facts.get(claim.item_id, {"item": claim.item_id}) for claim in open_claims],
-        "progress": progress_facts(progress, care),
-    }
+    answer: Answer = {"items": [facts.get(claim.item_id, {"item": claim.item_id}) for claim in open_claims]}
+    if not known:
+        answer["progress"] = progress_facts(queue.progress(access.dataset, request.user, filters), care)
+    return answer
 
 
 # What to say, the verdict that was saved, and the item that the person saw for it where that is to be counted here.

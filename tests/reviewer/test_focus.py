@@ -106,6 +106,14 @@ def test_what_the_page_knows_is_not_told_again(as_teammate: Client) -> None:
     assert all(item["src"] and item["given"] for item in items[2:])
 
 
+def test_the_next_items_cost_less_while_the_page_knows_some(
+    as_teammate: Client, django_assert_max_num_queries: Any
+) -> None:
+    known = [item["item"] for item in held(as_teammate)]
+    with django_assert_max_num_queries(16):
+        ask(as_teammate, NEXT, {"decided": [], "known": known, "held": known})
+
+
 def test_the_next_items_cost_a_constant_number_of_queries(
     as_teammate: Client, django_assert_max_num_queries: Any
 ) -> None:
