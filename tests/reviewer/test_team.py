@@ -142,8 +142,9 @@ def test_golden_images_are_pasted_or_sent_as_a_file_and_removed(pictures: Datase
 
 
 def test_a_golden_image_looks_like_any_other_in_the_review_page(
-    pictures: Dataset, teammate: Person, as_teammate: Client
+    pictures: Dataset, teammate: Person, as_teammate: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("reviewer.views.review.HOLD", 6)  # of the ten that there are
     image = Image.objects.get(path="img_0009.jpg")
     GoldenImage.objects.create(dataset=pictures, image=image, label=image.given_class)
     set_shares(dataset=pictures, blind_share=0, golden_rate=1)
