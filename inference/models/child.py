@@ -1,6 +1,6 @@
 """Work with TensorFlow in a process of its own: its memory, and its crashes, stay out of ours.
 
-The parent runs a module by `run_module`; a child that works in a folder is that folder's `main`.
+The parent runs a module by `run_module`; `child_main` is the `main` of a module that works in a folder.
 """
 
 from __future__ import annotations
@@ -89,18 +89,17 @@ def say_facts(**facts: Any) -> None:
     sys.stdout.flush()
 
 
-def child_main(module: str, about: str | None, work: Callable[[Path], None], arguments: list[str] | None = None) -> int:
+def child_main(module: str, about: str | None, work: Callable[[Path], None]) -> int:
     """Carry out what a work folder asks for; a refusal is one line on stderr and its exit code.
 
     Args:
         module, about: the child's own name and docstring, for its help.
-        work: called with the folder.
-        arguments: of the command line, which names the folder.
+        work: called with the folder that the command line names.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
     parser.add_argument("folder", type=Path)
     try:
-        work(parser.parse_args(arguments).folder)
+        work(parser.parse_args().folder)
     except InferenceError as error:
         sys.stderr.write(f"{' '.join(str(error).split())}\n")
         return MISSING if isinstance(error, MissingTool) else REFUSED
