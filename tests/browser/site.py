@@ -38,6 +38,15 @@ class Site:
         finally:
             connection.close()
 
+    def change(self, statement: str, *parameters: Any) -> None:
+        """Write to the database past the application, as for what a test leaves to those after it."""
+        connection = sqlite3.connect(self.home / "winnow.sqlite3", timeout=20)
+        try:
+            with connection:
+                connection.execute(statement, parameters)
+        finally:
+            connection.close()
+
     def command(self, *arguments: str) -> str:
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
