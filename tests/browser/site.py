@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.starter import CHECKOUT, starter_model_folder
 
@@ -116,3 +116,9 @@ def launch(playwright: Playwright) -> Browser:
         executable_path=CHROMIUM,
         args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
     )
+
+
+def press_start(page: Page) -> None:
+    """Begin with Enter, as a person does who sees the page: not before its button has the keyboard."""
+    expect(page.locator("button[autofocus]")).to_be_focused()
+    page.keyboard.press("Enter")

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser import axe
 from tests.browser.queue_site import QueueSite, queue_site
 from tests.browser.screenshots import LOOKS, Look
+from tests.browser.site import press_start
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -57,7 +58,7 @@ def seat(queue: QueueSite, browser: Browser, name: str, *, may_fail: bool = Fals
     page.on("pageerror", lambda error: errors.append(str(error)))
     sign_in(queue, page, name)
     page.goto(queue.review)
-    page.keyboard.press("Enter")
+    press_start(page)
     expect(page.locator("#focus[data-ready] #shown")).to_be_visible()
     try:
         yield page
@@ -212,7 +213,7 @@ def test_the_restricted_pages_break_no_rule_of_axe(queue: QueueSite, browser: Br
         check("the question")
         page.goto(queue.review)
         if page.locator("#claim").count():
-            page.keyboard.press("Enter")
+            press_start(page)
         expect(page.locator("#focus[data-ready] #shown")).to_be_visible()
         page.locator("button[value=escalate]").click()
         expect(page.locator("#escalation")).to_be_visible()

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.pages import busiest_pair
-from tests.browser.site import Site
+from tests.browser.site import Site, press_start
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -100,7 +100,7 @@ def test_the_grid_by_keys(page: Page, site: Site) -> None:
     sign_in(page, site)
     given, suggested = busiest_pair(site)
     page.goto(f"{site.base}/d/demo/review/grid/?given={given}&suggested={suggested}")
-    page.keyboard.press("Enter")
+    press_start(page)
     expect(page.locator("[data-settle]")).to_be_visible()
     shown = page.locator("input[name=selected]").count()
     assert shown >= 4

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from labeling.demo_images import read_truth
-from tests.browser.site import Site, running_site
+from tests.browser.site import Site, press_start, running_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CLASSES = ("drawings", "hentai", "neutral", "porn", "sexy")
@@ -52,7 +52,7 @@ def test_correct_twenty_labels_by_keys_undo_one_cut_and_export(page: Page, site:
     expect(page.get_by_role("link", name="demo").first).to_be_visible()
 
     page.goto(f"{site.base}/d/demo/review/")
-    page.keyboard.press("Enter")
+    press_start(page)
     expect(page.locator("#focus[data-ready] #shown")).to_be_visible()
 
     decided: list[tuple[int, str]] = []

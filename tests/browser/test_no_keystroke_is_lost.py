@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.queue_site import QueueSite, queue_site
+from tests.browser.site import press_start
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -86,7 +87,7 @@ def sit(browser: Browser, site: QueueSite) -> Iterator[Callable[[str], Typist]]:
         page.goto(site.base + site.links[name])
         page.get_by_role("button", name=f"Sign in as {name}").click()
         page.goto(site.review)
-        page.keyboard.press("Enter")
+        press_start(page)
         expect(page.locator("#focus[data-ready] #shown")).to_be_visible()
         typists.append(typist)
         return typist

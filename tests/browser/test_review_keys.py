@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from reviewer.focus_items import HOLD
-from tests.browser.site import Site, environment, free_port
+from tests.browser.site import Site, environment, free_port, press_start
 from tests.starter import CHECKOUT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -130,7 +130,7 @@ class Desk:
         filters = {"given": "calm", "suggested": "calm", "everything": "1"} | part
         query = "&".join(f"{name}={value}" for name, value in filters.items() if value)
         self.page.goto(f"{self.weather.url}review/?{query}")
-        self.page.keyboard.press("Enter")
+        press_start(self.page)
         self.wait_until_ready()
 
     def wait_until_ready(self, other_than: int | None = None) -> int:
@@ -416,7 +416,7 @@ def test_keys_while_the_image_is_still_loading_land_on_no_image(sit: Sit) -> Non
     loading: list[Route] = []
     desk.page.route("**/file?**", lambda route: loading.append(route))
     desk.page.goto(f"{desk.weather.url}review/?everything=1&given=calm")
-    desk.page.keyboard.press("Enter")
+    press_start(desk.page)
     expect(desk.page.locator("#shown[src]")).to_be_attached()
     desk.wait_until_saved()  # the page's own code is there
     for key in ("1", "Enter", "x", "k"):
@@ -830,7 +830,7 @@ def test_a_verdict_after_the_hold_ran_out_is_refused_in_words_and_the_work_goes_
     with hasty_server(weather.site) as base:
         slow = sit("ella", base=base)
         slow.page.goto(f"{base}/d/weather/review/?everything=1&given=calm")
-        slow.page.keyboard.press("Enter")
+        press_start(slow.page)
         image = slow.wait_until_ready()
         held = slow.claims()
         time.sleep(5.1)
