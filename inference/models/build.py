@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from inference.errors import InferenceError, ModelRefused
-from inference.models import catalogue, npm, tfjs
+from inference.models import catalogue, frozen, npm, tfjs
 from inference.models.child import REFUSED
-from inference.models.compile import check_drift, compile_model, measure_drift, probe_images, with_embedding
+from inference.models.compile import check_drift, measure_drift, probe_images, with_embedding
 from inference.models.compiled import EMBEDDING, PROBABILITIES, CompiledModel
 from inference.models.sidecar import MODEL_FILE, SIDECAR_FILE, ModelFolder, Sidecar, sha256_of
 from inference.types import Float32Array
@@ -43,7 +43,7 @@ def build(entry: catalogue.CatalogueEntry, package: bytes, out: Path) -> Sidecar
     _check_network(entry, network.count_params(), tuple(network.outputs[0].shape), tuple(network.inputs[0].shape))
     two_outputs = with_embedding(network, entry.embedding_layer, entry.embedding_size)
     _say("compiling to LiteRT")
-    compile_model(two_outputs, entry.input_size, out / MODEL_FILE)
+    frozen.write_litert(frozen.freeze_network(two_outputs, entry.input_size), entry.input_size, out / MODEL_FILE)
     sidecar = _sidecar(entry, sha256_of(out / MODEL_FILE), {})
     _say("comparing the compiled model with the original")
     compiled = CompiledModel.open(ModelFolder(out, sidecar), threads=os.cpu_count() or 1)

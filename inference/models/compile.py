@@ -1,11 +1,7 @@
-"""Keras → LiteRT: one flatbuffer that answers probabilities and an embedding, checked against the original.
-
-`compile_model` loads TensorFlow (over 1 GB of memory), so it runs in a process of its own, see `build`.
-"""
+"""What every compiled model is held to: two outputs, and its original's answers on a set of probes."""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from inference.errors import DriftTooLarge, ModelRefused
-from inference.models.compiled import EMBEDDING, INPUT, PROBABILITIES, SIGNATURE, CompiledModel, class_answers
+from inference.models.compiled import EMBEDDING, PROBABILITIES, CompiledModel, class_answers
 from inference.models.loaded import Answer
 from inference.preprocess import DecodedImage, decode, prepare
 from inference.types import Float32Array
@@ -65,27 +61,6 @@ def with_embedding(network: keras.Model, layer: str, size: int, *, model_class: 
     if tuple(output.shape[1:]) != (size,):
         raise ModelRefused(f"expected {size} numbers from layer {layer!r}, its output is {tuple(output.shape)}")
     return model_class(network.inputs, {PROBABILITIES: network.outputs[0], EMBEDDING: output})
-
-
-def compile_model(network: keras.Model, size: tuple[int, int], out: Path) -> None:
-    """Write the LiteRT flatbuffer of a network with two outputs, for one image at a time.
-
-    Args:
-        network: from `with_embedding`.
-        size: (height, width) of its input.
-        out: the file to write.
-    """
-    import keras
-    import tensorflow as tf
-
-    archive = keras.export.ExportArchive()
-    archive.track(network)
-    spec = tf.TensorSpec((1, *size, 3), tf.float32, name=INPUT)
-    archive.add_endpoint(SIGNATURE, lambda images: dict(network(images, training=False)), [spec])
-    with tempfile.TemporaryDirectory(prefix="winnow-saved-") as folder:
-        archive.write_out(folder, verbose=False)
-        flatbuffer = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE]).convert()
-    out.write_bytes(flatbuffer)
 
 
 def measure_drift(original: Answer, compiled: CompiledModel, probes: Float32Array) -> Drift:

@@ -12,7 +12,7 @@ import numpy as np
 
 from inference.errors import InferenceError, ModelRefused
 from inference.models import frozen
-from inference.models.compile import compile_model, with_embedding
+from inference.models.compile import with_embedding
 from inference.models.compiled import EMBEDDING, PROBABILITIES, first_line
 from inference.models.loaded import LoadedModel, Request, Writer, agreed_size, check_input, choose_embedding
 from inference.types import Float32Array
@@ -116,7 +116,10 @@ def loaded_network(network: Any, request: Request, format_origin: str, *, model_
         embedding_layer=layer,
         embedding_size=flat[layer],
         answer=answer,
-        writers=_writers(two, size, of_keras_3=model_class is None),
+        writers=(
+            Writer("litert", lambda out: frozen.write_litert(frozen.freeze_network(two, size), size, out)),
+            Writer("tensorflow", lambda out: frozen.write_graph(frozen.freeze_network(two, size), out)),
+        ),
         network=network if model_class is None else None,
     )
 
@@ -132,19 +135,3 @@ def _flat_layers(network: Any) -> dict[str, int]:
         if len(shape) == 2 and shape[1] is not None and type(layer).__name__ != "InputLayer":
             flat[layer.name] = int(shape[1])
     return flat
-
-
-def _writers(two: Any, size: tuple[int, int], *, of_keras_3: bool) -> tuple[Writer, ...]:
-    def graph() -> Any:
-        traced = frozen.freeze(lambda images: dict(two(images, training=False)), size)
-        # A dict's values are flattened in the order of its sorted keys.
-        embedding, probabilities = traced.answers
-        return frozen.two_answers(traced, size, probabilities, embedding)
-
-    def litert(out: Path) -> None:
-        if of_keras_3:
-            compile_model(two, size, out)
-        else:
-            frozen.write_litert(graph(), size, out)
-
-    return (Writer("litert", litert), Writer("tensorflow", lambda out: frozen.write_graph(graph(), out)))
