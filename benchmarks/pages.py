@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from benchmarks.results import Row, show
 
 CHECKOUT = Path(__file__).parents[1]
 SMALL, LARGE, SHARED = 10_000, 1_000_000, 100_000
-REPETITIONS = 40
+REPETITIONS = 100
 REVIEWERS, VERDICTS = 16, 50
 ENOUGH_AHEAD = 7
 SUSPECTED = 0.05
@@ -53,10 +54,15 @@ URLS = {
     "given=sexy&suggested=sexy&show=prediction&split=validation&path=zz",
     "overview": "/d/big/",
 }
+JUDGE, SETTLE = "verdict and next item", "grid, a page of 24 settled"
+ACTS = (JUDGE, SETTLE)
+SETTLED = 15
+"""Pages that are settled: more would use up those of 10,000 images."""
+
 DEEP = {
-    "explorer, newest, middle": ("/d/big/images/?after={middle}", ""),
-    "explorer, by quality, middle": ("/d/big/images/?sort=quality&after={middle}~0.5", ""),
-    "explorer, by path, middle": ("/d/big/images/?sort=path&after={middle}~{path}", ""),
+    "explorer, newest, middle": "/d/big/images/?after={middle}",
+    "explorer, by quality, middle": "/d/big/images/?sort=quality&after={middle}~0.5",
+    "explorer, by path, middle": "/d/big/images/?sort=path&after={middle}~{path}",
 }
 
 
@@ -88,23 +94,42 @@ class Timing:
 def _home(database: str, images: int) -> Iterator[dict[str, str]]:
     """The environment of a home with that many synthetic images."""
     folder = tempfile.mkdtemp(prefix="winnow-pages-")
-    environment = os.environ | {
-        "WINNOW_HOME": folder,
-        "DATABASE_URL": database,
-        "DJANGO_SETTINGS_MODULE": "reviewer.settings",
-        "LOG_LEVEL": "ERROR",
-        "CLAIM_LEASE_SECONDS": "600",
-    }
     try:
-        for command in (["migrate", "-v0"], ["collectstatic", "--noinput", "-v0"]):
-            _python(environment, "manage.py", *command)
-        built = _python(environment, "-m", "benchmarks.pages", "build", str(images))
-        print(f"{images:,} images built: {built.strip()}")
-        yield environment
+        with _database_for(database, images) as own:
+            environment = os.environ | {
+                "WINNOW_HOME": folder,
+                "DATABASE_URL": own,
+                "DJANGO_SETTINGS_MODULE": "reviewer.settings",
+                "LOG_LEVEL": "ERROR",
+                "CLAIM_LEASE_SECONDS": "600",
+            }
+            for command in (["migrate", "-v0"], ["collectstatic", "--noinput", "-v0"]):
+                _python(environment, "manage.py", *command)
+            built = _python(environment, "-m", "benchmarks.pages", "build", str(images))
+            print(f"{images:,} images built: {built.strip()}")
+            yield environment
     finally:
-        if database:
-            _python(environment, "manage.py", "flush", "--noinput", "-v0")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _database_for(url: str, images: int) -> Iterator[str]:
+    """A database of its own on the server that `url` names; for none, none: the home has its SQLite file."""
+    if not url:
+        yield ""
+        return
+    import psycopg
+    from psycopg import sql
+
+    name = f"winnow_bench_{images}"
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(drop)
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        finally:
+            server.execute(drop)
 
 
 def _python(environment: dict[str, str], *arguments: str) -> str:
@@ -117,24 +142,56 @@ def _python(environment: dict[str, str], *arguments: str) -> str:
 
 
 def _rows_of_sizes(database: str) -> list[Row]:
-    times: dict[int, dict[str, Timing]] = {}
-    for images in (SMALL, LARGE):
-        with _home(database, images) as environment:
-            said = _python(environment, "-m", "benchmarks.pages", "measure")
-            measured = json.loads(said.strip().splitlines()[-1])
-            times[images] = {name: Timing(*values) for name, values in measured.items()}
+    """Both sizes answer in turn, so that what the machine does meanwhile slows both."""
     on = "PostgreSQL" if database else "SQLite"
-    how = f"{on}, Django's whole answer without the socket, {REPETITIONS} times"
-    return [
-        Row(
-            f"{name}, p95 at 1,000,000 images",
-            f"{large.p95:.0f} ms",
-            "" if name == "overview" else "< 100 ms and ≤ 1.5 × that at 10,000",
-            f"{how}; {large.p95 / small.p95:.2f} × {small.p95:.0f} ms at 10,000; median {large.p50:.0f} ms, "
-            f"worst {large.worst:.0f} ms",
-        )
-        for name, small, large in ((name, times[SMALL][name], times[LARGE][name]) for name in times[LARGE])
-    ]
+    with (
+        _home(database, SMALL) as small_home,
+        _home(database, LARGE) as large_home,
+        _asked(small_home) as small,
+        _asked(large_home) as large,
+    ):
+        rows = []
+        for name in (*URLS, *DEEP, *ACTS):
+            times = SETTLED if name == SETTLE else REPETITIONS
+            for one in (small, large):
+                one(name)  # templates are compiled and the first pages of the file read
+            pairs = [(small(name), large(name)) for _ in range(times)]
+            at_small, at_large = (_timing(seconds) for seconds in zip(*pairs, strict=True))
+            rows.append(
+                Row(
+                    f"{name}, p95 at 1,000,000 images",
+                    f"{at_large.p95:.0f} ms",
+                    "" if name == "overview" else "< 100 ms and ≤ 1.5 × that at 10,000",
+                    f"{on}, Django's whole answer without the socket, {times} times, in turn with 10,000; "
+                    f"{at_large.p95 / at_small.p95:.2f} × {at_small.p95:.0f} ms there (medians "
+                    f"{at_large.p50 / at_small.p50:.2f} ×); median {at_large.p50:.0f} ms, "
+                    f"worst {at_large.worst:.0f} ms",
+                )
+            )
+    return rows
+
+
+@contextmanager
+def _asked(environment: dict[str, str]) -> Iterator[Callable[[str], float]]:
+    """A process of that home; called with a page's name, it gives the seconds of one answer."""
+    command = [sys.executable, "-m", "benchmarks.pages", "measure"]
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        asks, answers = process.stdin, process.stdout
+        assert asks is not None
+        assert answers is not None
+
+        def ask(name: str) -> float:
+            asks.write(f"{name}\n")
+            asks.flush()
+            answer = answers.readline()
+            if not answer:
+                raise RuntimeError(f"the process that answers {name!r} ended with {process.wait(30)}")
+            return float(answer)
+
+        yield ask
+        asks.close()
 
 
 def build(images: int) -> None:
@@ -245,7 +302,7 @@ def _choose(place: str, keys: Sequence[int]) -> str:
 
 
 def measure() -> None:
-    """Print the timings of every page in this process's home as one JSON object."""
+    """For each name of a page that stands on a line of stdin, print the seconds of one answer in this home."""
     from django.test import Client
 
     import reviewer.wsgi  # noqa: F401 - sets up a process as the web server has it
@@ -255,17 +312,15 @@ def measure() -> None:
     client.force_login(Person.objects.get(username="lena"))
     middle = Image.objects.order_by("pk")[Image.objects.count() // 2]
     urls = URLS | {
-        name: url.format(middle=middle.pk, path=middle.path.replace("/", "%2F")) for name, (url, _) in DEEP.items()
+        name: url.format(middle=middle.pk, path=middle.path.replace("/", "%2F")) for name, url in DEEP.items()
     }
-    found = {name: _timed(partial(_got, client, url)) for name, url in urls.items()}
-    found["verdict and next item"] = _timed(_judge(client))
-    found["grid, a page of 24 settled"] = _timed(_settle(client), times=15)
-    print(json.dumps({name: [timing.p50, timing.p95, timing.worst] for name, timing in found.items()}))
-
-
-def _timed(ask: Callable[[], object], *, times: int = REPETITIONS) -> Timing:
-    ask()  # templates are compiled and the first pages of the file read
-    return _timing([_seconds(ask) for _ in range(times)])
+    acts: dict[str, Callable[[], object]] = {name: partial(_got, client, url) for name, url in urls.items()}
+    begins = {JUDGE: _judge, SETTLE: _settle}
+    for line in sys.stdin:
+        name = line.strip()
+        if name not in acts:
+            acts[name] = begins[name](client)
+        print(_seconds(acts[name]), flush=True)
 
 
 def _seconds(ask: Callable[[], object]) -> float:
