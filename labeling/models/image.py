@@ -81,6 +81,7 @@ class Image(models.Model):
             models.Index(fields=["dataset", "split", "id"], name="image_split"),
             models.Index(fields=["dataset", "given_class", "id"], name="image_given"),
             models.Index(fields=["dataset", "current_class", "id"], name="image_current"),
+            models.Index(fields=["source", "id"], name="image_source"),
             models.Index(
                 fields=["dataset", "id"],
                 name="image_relabelled",
