@@ -8,6 +8,7 @@ from labeling.models import ModelVersion, Release
 from labeling.pipeline.training import ALSO, TrainOptions, fitting_recipes
 
 _NUMBER = {"autocomplete": "off"}
+_EMPTY = "Left empty: as the recipe has it, below."
 
 
 class TrainForm(forms.Form):
@@ -23,16 +24,27 @@ class TrainForm(forms.Form):
         required=False, label="Size", help_text="How large the backbone is made; larger is slower and knows more."
     )
     epochs = forms.IntegerField(
-        required=False, min_value=1, max_value=1000, label="Epochs, at most", widget=forms.NumberInput(attrs=_NUMBER)
+        required=False,
+        min_value=1,
+        max_value=1000,
+        label="Epochs, at most",
+        help_text=_EMPTY,
+        widget=forms.NumberInput(attrs=_NUMBER),
     )
     batch_size = forms.IntegerField(
-        required=False, min_value=1, max_value=1024, label="Images a step", widget=forms.NumberInput(attrs=_NUMBER)
+        required=False,
+        min_value=1,
+        max_value=1024,
+        label="Images a step",
+        help_text=_EMPTY,
+        widget=forms.NumberInput(attrs=_NUMBER),
     )
     learning_rate = forms.FloatField(
         required=False,
         min_value=1e-8,
         max_value=10,
         label="Learning rate",
+        help_text=_EMPTY,
         widget=forms.NumberInput(attrs={**_NUMBER, "step": "any"}),
     )
     seed = forms.IntegerField(
