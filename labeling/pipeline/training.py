@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -44,6 +45,7 @@ __all__ = ["ALSO", "RECIPES", "TrainOptions", "TrainingRecipe", "check_training"
 
 FILES = "files"
 MAX_NAME = 100
+ABANDONED_AFTER_DAYS = 30
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
@@ -403,7 +405,22 @@ def _count(summary: dict[str, Any], validation: np.ndarray) -> None:
 
 
 def _workshop() -> Path:
-    return Path(settings.WINNOW_HOME) / "training"
+    """Where trainings work; those that nobody took up again are forgotten, as their checkpoints can be large."""
+    workshop = Path(settings.WINNOW_HOME) / "training"
+    forget_abandoned(workshop)
+    return workshop
+
+
+def forget_abandoned(workshop: Path) -> None:
+    """Remove the work of trainings in which nothing was written for `ABANDONED_AFTER_DAYS`."""
+    until = time.time() - ABANDONED_AFTER_DAYS * 86_400
+    for work in workshop.iterdir() if workshop.is_dir() else ():
+        try:
+            touched = max(path.lstat().st_mtime for path in (work, *work.rglob("*")))
+        except FileNotFoundError:  # Somebody is at work in it.
+            continue
+        if touched < until:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _follower(reporter: RunReporter, paths: list[str]) -> Callable[[TrainingProgress], None]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -24,7 +26,7 @@ from labeling.pipeline.importing import import_images, plan_import
 from labeling.pipeline.judging import trained_on
 from labeling.pipeline.model_versions import fetch_model, model_folder
 from labeling.pipeline.scoring import score
-from labeling.pipeline.training import TrainOptions, train
+from labeling.pipeline.training import ABANDONED_AFTER_DAYS, TrainOptions, forget_abandoned, train
 from labeling.queries.training import training_summary
 from labeling.taxonomies import load_taxonomy
 from tests.coloured import coloured_release, write_coloured
@@ -167,3 +169,15 @@ def test_a_release_of_one_class_has_nothing_to_tell_apart(tmp_path: Path) -> Non
     import_images(dataset, plan_import(folder, spec, labels=None, mapping={}))
     with pytest.raises(NothingToDo, match=r"images of two classes or more in train, but one 1\.0 has 1"):
         train(cut_release(dataset), recipe="five_vit", options=TINY)
+
+
+def test_what_nobody_took_up_again_is_forgotten_and_what_may_still_go_on_stays(tmp_path: Path) -> None:
+    long_ago = time.time() - (ABANDONED_AFTER_DAYS + 1) * 86_400
+    for name in ("abandoned", "resumed", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "checkpoint").write_bytes(b"weights")
+    for old in ("abandoned/checkpoint", "abandoned", "resumed"):
+        os.utime(tmp_path / old, (long_ago, long_ago))
+    forget_abandoned(tmp_path)
+    forget_abandoned(tmp_path / "not there")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "resumed"]
