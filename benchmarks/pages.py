@@ -142,7 +142,9 @@ def _python(environment: dict[str, str], *arguments: str) -> str:
 
 
 def _rows_of_sizes(database: str) -> list[Row]:
-    """Both sizes answer in turn, so that what the machine does meanwhile slows both."""
+    """Each page, at both sizes in turn."""
+    from benchmarks.inference import interleaved  # not at the top: the processes that are measured do without it
+
     on = "PostgreSQL" if database else "SQLite"
     with (
         _home(database, SMALL) as small_home,
@@ -153,10 +155,8 @@ def _rows_of_sizes(database: str) -> list[Row]:
         rows = []
         for name in (*URLS, *DEEP, *ACTS):
             times = SETTLED if name == SETTLE else REPETITIONS
-            for one in (small, large):
-                one(name)  # templates are compiled and the first pages of the file read
-            pairs = [(small(name), large(name)) for _ in range(times)]
-            at_small, at_large = (_timing(seconds) for seconds in zip(*pairs, strict=True))
+            seconds = interleaved({"small": partial(small, name), "large": partial(large, name)}, times)
+            at_small, at_large = _timing(seconds["small"]), _timing(seconds["large"])
             rows.append(
                 Row(
                     f"{name}, p95 at 1,000,000 images",
